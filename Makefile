@@ -1,0 +1,43 @@
+# Everything that a person or a machine does with this tree has its target here.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Without a tag or a repository the version is what the Go module says.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
+# git refuses a tree that another user owns; a build must not fail for that.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help demo test build lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it by itself
+	@scripts/setup engine
+	@$(MAKE) build
+	@go build $(BUILDVCS) -o bin/demo ./demo
+	@exec bin/demo -agent bin/log_capturer
+
+test: ## Run all tests, with a real Docker engine and a real Loki; ARGS="-run X" is passed on
+	@scripts/setup engine loki
+	@scripts/test $(ARGS)
+
+build: ## Build bin/log_capturer, static
+	CGO_ENABLED=0 go build $(BUILDVCS) -trimpath -ldflags '$(LDFLAGS)' -o bin/log_capturer ./cmd/log_capturer
+
+lint: ## Check format and code
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt'd:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go run $(GOLANGCI) run
+
+bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+
+clean: ## Remove what was built here; the cache with Loki stays
+	rm -rf bin

@@ -1,0 +1,245 @@
+// Package app puts the agent together from its parts: it is the only package that
+// knows all the others. It builds everything before anything runs, starts it from
+// the sinks up, and stops it from the sources down.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/dispatch"
+	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/httpapi"
+	"github.com/logcapturer/log_capturer/internal/metrics"
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/tail"
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// readShutdown bounds how long stopping the readers may take: they wait for nothing
+// but their context.
+const readShutdown = 2 * time.Second
+
+// agent is everything that runs.
+type agent struct {
+	cfg  Config
+	info BuildInfo
+	log  *slog.Logger
+	lock *os.File
+
+	board      *health.Board
+	metrics    *metrics.Metrics
+	store      *position.Store
+	arena      *record.Pool
+	watcher    *tail.Watcher
+	dispatcher *dispatch.Dispatcher
+	servers    []*httpapi.Server
+	monitors   []monitor
+	ready      atomic.Bool
+
+	// Filled in by the monitors as they are built; read at each scrape.
+	descriptors, lost, truncated []tally
+	streaming                    []func() int64 // goroutines behind open streams
+	reports                      []func()       // bring the board up to date
+
+	root, sources, delivery, serving *task.Scope
+}
+
+// monitor is one kind of source: its discovery and its readers. start adds its
+// goroutines to the scope.
+type monitor struct {
+	start func()
+	close func()
+}
+
+// Run runs the agent until ctx ends. It then stops reading, delivers what it holds
+// within cfg.ShutdownTimeout, and saves the positions; what could not be delivered by
+// then is read again at the next start.
+func Run(ctx context.Context, cfg Config, info BuildInfo) error {
+	a := &agent{cfg: cfg, info: info, log: newLogger(cfg.Log), board: &health.Board{}, metrics: metrics.New()}
+	a.root = task.NewRoot(context.WithoutCancel(ctx), "agent", a.log)
+	a.serving, a.delivery, a.sources = a.root.Child("serving"), a.root.Child("delivery"), a.root.Child("sources")
+	if err := a.build(); err != nil {
+		return errors.Join(err, a.close())
+	}
+	failed := make(chan error, len(a.servers))
+	a.start(failed)
+	var err error
+	select {
+	case <-ctx.Done():
+		a.log.Info("stopping: delivering what is held", "at_most", time.Duration(cfg.ShutdownTimeout))
+	case err = <-failed:
+		a.log.Error("stopping", "error", err)
+	}
+	return errors.Join(err, a.stop())
+}
+
+func newLogger(c LogConfig) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // was validated
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// build makes every part; nothing runs yet.
+func (a *agent) build() error {
+	if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
+		return fmt.Errorf("create data_dir: %w; set data_dir to a directory that this user may write to", err)
+	}
+	var err error
+	if a.lock, err = lockDir(a.cfg.DataDir); err != nil {
+		return err
+	}
+	if a.store, err = position.OpenStore(a.cfg.DataDir, a.log); err != nil {
+		return err
+	}
+	a.arena = record.NewPool(int64(a.cfg.Dispatcher.Memory))
+	if a.watcher, err = tail.NewWatcher(); err != nil {
+		a.log.Warn("no inotify; logs are looked at every few seconds instead", "error", err)
+		a.watcher = nil
+	}
+	if err := a.buildDelivery(); err != nil {
+		return err
+	}
+	if err := a.buildMonitors(); err != nil {
+		return err
+	}
+	a.registerMetrics()
+	return a.listen()
+}
+
+// lockDir makes sure that no other agent uses the directory: two would deliver
+// everything twice.
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w; set data_dir to a directory that this user may write to", path, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w; another log_capturer uses this data_dir, give each its own", path, err)
+	}
+	return f, nil
+}
+
+func (a *agent) listen() error {
+	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(a.metrics.Registry, a.health, a.ready.Load), a.log)
+	if err != nil {
+		return err
+	}
+	a.servers = append(a.servers, s)
+	if a.cfg.Server.Pprof == "" {
+		return nil
+	}
+	p, err := httpapi.Listen(a.cfg.Server.Pprof, httpapi.Pprof(), a.log)
+	if err != nil {
+		return err
+	}
+	a.servers = append(a.servers, p)
+	a.log.Info("serving profiles", "url", "http://"+p.Addr()+"/debug/pprof/")
+	return nil
+}
+
+// health returns the state of all components now.
+func (a *agent) health() health.Report {
+	for _, report := range a.reports {
+		report()
+	}
+	return a.board.Report()
+}
+
+// start starts every part, the sinks first.
+func (a *agent) start(failed chan<- error) {
+	a.delivery.Go("positions", a.store.Run)
+	a.delivery.Go("dispatcher", func(ctx context.Context) { a.dispatcher.Run(ctx, a.delivery) })
+	for _, s := range a.servers {
+		a.serving.Go("http", func(ctx context.Context) {
+			if err := s.Run(ctx); err != nil {
+				failed <- err
+			}
+		})
+	}
+	if a.watcher != nil {
+		a.sources.Go("watcher", a.watcher.Run)
+	}
+	for _, m := range a.monitors {
+		m.start()
+	}
+	a.ready.Store(true)
+	a.log.Info("log_capturer is running", "version", a.info.Version, "go", runtime.Version(),
+		"url", "http://"+a.servers[0].Addr(), "data_dir", a.cfg.DataDir, "sinks", sinkNames(a.cfg.Sinks))
+}
+
+// stop ends every part, the sources first, and returns what was not right.
+func (a *agent) stop() error {
+	a.ready.Store(false)
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), readShutdown)
+	err := a.sources.Close(ctx)
+	cancel()
+	if err != nil {
+		a.log.Error("readers did not stop in time", "error", err)
+	}
+
+	a.dispatcher.Drain()
+	ctx, cancel = context.WithTimeout(context.Background(), time.Duration(a.cfg.ShutdownTimeout))
+	defer cancel()
+	drained := a.dispatcher.Drained(ctx)
+	left := a.undelivered()
+	err = errors.Join(err, a.delivery.Close(ctx), a.close())
+	ctx, cancel = context.WithTimeout(context.Background(), readShutdown)
+	defer cancel()
+	err = errors.Join(err, a.root.Close(ctx))
+	attrs := []any{"took", time.Since(begin).Round(time.Millisecond)}
+	if !drained {
+		attrs = append(attrs, "lines_to_be_read_again", left)
+	}
+	a.log.Info("stopped", attrs...)
+	return err
+}
+
+// undelivered returns the lines in memory that no sink has accepted.
+func (a *agent) undelivered() (lines int64) {
+	for _, l := range a.dispatcher.Lanes() {
+		lines += l.Stats().MemoryLines
+	}
+	return lines
+}
+
+// close frees what build made, in whatever state it is, and saves the positions.
+func (a *agent) close() error {
+	var errs []error
+	for _, m := range a.monitors {
+		m.close()
+	}
+	if a.dispatcher != nil {
+		errs = append(errs, a.dispatcher.Close())
+	}
+	if a.watcher != nil {
+		_ = a.watcher.Close() // Run closes it too
+	}
+	for _, s := range a.servers {
+		_ = s.Close() // Run closes it too
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Save())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,70 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/logcapturer/log_capturer/internal/deadletter"
+	"github.com/logcapturer/log_capturer/internal/dispatch"
+	"github.com/logcapturer/log_capturer/internal/sink"
+	"github.com/logcapturer/log_capturer/internal/sink/localfile"
+	"github.com/logcapturer/log_capturer/internal/sink/loki"
+	"github.com/logcapturer/log_capturer/internal/spool"
+)
+
+// maxDeadLetters caps one sink's dead letters on disk, in bytes.
+const maxDeadLetters = 256 << 20
+
+func sinkNames(s Sinks) []string { return slices.Sorted(maps.Keys(s)) }
+
+// newSink is the table of what builds the sinks.
+func newSink(s Sink, deps sink.Deps) (sink.Sink, error) {
+	switch c := s.Settings.(type) {
+	case *loki.Config:
+		return loki.New(*c, deps)
+	case *localfile.Config:
+		return localfile.New(*c, deps)
+	}
+	return nil, fmt.Errorf("there is no sink of type %q", s.Type)
+}
+
+// buildDelivery makes the sinks and the way to them.
+func (a *agent) buildDelivery() error {
+	// A quarter of the memory is left for what readers are filling, and for streams.
+	share := int64(a.cfg.Dispatcher.Memory) * 3 / 4 / int64(len(a.cfg.Sinks))
+	var lanes []*dispatch.Lane
+	for _, name := range sinkNames(a.cfg.Sinks) {
+		lane, err := a.buildLane(name, a.cfg.Sinks[name], share)
+		if err != nil {
+			a.dispatcher = dispatch.New(lanes, a.log) // to be closed
+			return err
+		}
+		lanes = append(lanes, lane)
+	}
+	a.dispatcher = dispatch.New(lanes, a.log)
+	return nil
+}
+
+func (a *agent) buildLane(name string, settings Sink, memory int64) (*dispatch.Lane, error) {
+	s, err := newSink(settings, sink.Deps{
+		Name: name, Log: a.log.With("sink", name), DataDir: a.cfg.DataDir, UserAgent: "log_capturer/" + a.info.Version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build sink %s: %w", name, err)
+	}
+	sp, err := spool.Open(filepath.Join(a.cfg.DataDir, "spool", name), int64(a.cfg.Dispatcher.Spool.MaxBytes), spool.Options{})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sink %s: %w", name, err), s.Close())
+	}
+	dead, err := deadletter.Open(a.cfg.DataDir, name, maxDeadLetters, deadletter.Options{})
+	if err != nil {
+		return nil, errors.Join(err, sp.Close(), s.Close())
+	}
+	return dispatch.NewLane(dispatch.LaneDeps{
+		Name: name, Sink: s, Spool: sp, Dead: dead, Config: a.cfg.Dispatcher, Memory: memory,
+		Metrics: a.metrics, Board: a.board, Log: a.log,
+	}), nil
+}

@@ -1,0 +1,159 @@
+package app
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/logcapturer/log_capturer/internal/deadletter"
+	"github.com/logcapturer/log_capturer/internal/discover"
+	"github.com/logcapturer/log_capturer/internal/dispatch"
+	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/metrics"
+	"github.com/logcapturer/log_capturer/internal/pool"
+	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
+	"github.com/logcapturer/log_capturer/internal/source/file"
+	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
+)
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+// one is a metric with a single value, asked for at each scrape.
+func (a *agent) one(kind prometheus.ValueType, name, help string, value func() float64) {
+	a.metrics.Func(kind, name, help, nil, func() []metrics.Sample { return []metrics.Sample{{Value: value()}} })
+}
+
+// perSink is a metric with one value a sink.
+func (a *agent) perSink(kind prometheus.ValueType, name, help string, value func(*dispatch.Lane) float64) {
+	a.metrics.Func(kind, name, help, []string{"sink"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		for _, l := range a.dispatcher.Lanes() {
+			out = append(out, metrics.Sample{Labels: []string{l.Name()}, Value: value(l)})
+		}
+		return out
+	})
+}
+
+// registerMetrics adds what is asked of the parts at each scrape.
+func (a *agent) registerMetrics() {
+	a.perSink(gauge, "sink_queue_bytes", "Memory of the batches that wait for the sink or are being sent.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryBytes) })
+	a.perSink(gauge, "sink_spool_bytes", "Size of the sink's spool on disk.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolBytes) })
+	a.perSink(gauge, "lines_in_flight", "Lines in memory that the sink has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryLines) })
+	a.perSink(gauge, "lines_spooled", "Lines in the sink's spool that it has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolLines) })
+	a.perSink(gauge, "sink_lag_seconds", "Age of the oldest entry that the sink has not accepted; 0 when there is none.", func(l *dispatch.Lane) float64 {
+		oldest := l.Stats().Oldest
+		if oldest.IsZero() {
+			return 0
+		}
+		return max(0, time.Since(oldest).Seconds())
+	})
+	a.perSink(gauge, "deadletter_bytes", "Size of the sink's dead letters on disk.", func(l *dispatch.Lane) float64 { return float64(l.Dead().Bytes) })
+	a.metrics.Func(counter, "deadletter_removed_total", "Dead letters that went for newer ones at the cap.", []string{"sink", "reason"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		for _, l := range a.dispatcher.Lanes() {
+			out = append(out, metrics.Sample{Labels: []string{l.Name(), deadletter.ReasonFull}, Value: float64(l.Dead().Dropped)})
+		}
+		return out
+	})
+	a.one(gauge, "goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
+	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither an owner started nor an open stream of the engine needs: the runtime's, and those of HTTP connections. It does not grow.", func() float64 {
+		owned := 0
+		for _, n := range a.streaming {
+			owned += int(n())
+		}
+		for _, n := range a.root.Census() {
+			owned += n
+		}
+		return float64(runtime.NumGoroutine() - owned)
+	})
+	a.metrics.Func(gauge, "task_goroutines", "Goroutines by owner.", []string{"owner"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		for owner, n := range a.root.Census() {
+			out = append(out, metrics.Sample{Labels: []string{owner}, Value: float64(n)})
+		}
+		return out
+	})
+	a.one(counter, "panics_total", "Panics that were recovered; each is a bug.", func() float64 { return float64(a.root.Panics()) })
+	a.one(gauge, "memory_usage_bytes", "Memory that the Go runtime holds from the system.", func() float64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.Sys - m.HeapReleased)
+	})
+	a.one(gauge, "arena_bytes", "Memory of all batches in flight, of dispatcher.memory.", func() float64 { return float64(a.arena.Used()) })
+	a.metrics.Func(gauge, "descriptors", "Descriptors held, by kind.", []string{"kind"}, labelled(&a.descriptors))
+	a.metrics.Func(counter, "lines_upstream_lost_total", "Times that lines were lost before they could be read: damaged bytes, generations rotated away unseen, files cut short. How many lines is not known.", []string{"reason"}, labelled(&a.lost))
+	a.metrics.Func(counter, "lines_truncated_total", "Lines cut at max_line.", []string{"reader"}, labelled(&a.truncated))
+}
+
+// tally is a value with a label, asked for at each scrape.
+type tally struct {
+	label string
+	value func() int64
+}
+
+// labelled sums tallies by their label.
+func labelled(tallies *[]tally) func() []metrics.Sample {
+	return func() []metrics.Sample {
+		sums := map[string]float64{}
+		for _, t := range *tallies {
+			sums[t.label] += float64(t.value())
+		}
+		var out []metrics.Sample
+		for label, sum := range sums {
+			out = append(out, metrics.Sample{Labels: []string{label}, Value: sum})
+		}
+		return out
+	}
+}
+
+func (a *agent) containerMetrics(found *discover.Containers, engine *docker.Client, p *pool.Pool, files *jsonfile.Stats, streams *dockerapi.Stats) {
+	a.one(gauge, "containers_monitored", "Containers that are captured now.", func() float64 {
+		n := 0
+		for _, c := range p.Count() {
+			n += c
+		}
+		return float64(n)
+	})
+	a.metrics.Func(gauge, "container_streams_active", "Containers by how they are read.", []string{"mode"}, func() []metrics.Sample {
+		count := p.Count()
+		return []metrics.Sample{
+			{Labels: []string{string(source.File)}, Value: float64(count[source.File])},
+			{Labels: []string{string(source.Stream)}, Value: float64(count[source.Stream])},
+		}
+	})
+	a.metrics.Func(gauge, "containers_skipped", "Present containers that are not captured, by reason.", []string{"reason"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		for reason, n := range found.Skipped() {
+			out = append(out, metrics.Sample{Labels: []string{reason}, Value: float64(n)})
+		}
+		return out
+	})
+	a.metrics.Func(counter, "container_stream_errors_total", "Streams that broke or could not be opened, by reason.", []string{"reason"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		for reason, n := range streams.Errors() {
+			out = append(out, metrics.Sample{Labels: []string{reason}, Value: float64(n)})
+		}
+		return out
+	})
+	a.one(counter, "container_stream_opens_total", "Streams opened, reopened ones too.", func() float64 { return float64(streams.Opens.Load()) })
+	a.one(counter, "container_stream_repeats_total", "Records that a reopened stream brought again and that were dropped.", func() float64 { return float64(streams.Repeats.Load()) })
+	a.descriptors = append(a.descriptors,
+		tally{"json_file", files.Descriptors.Load},
+		tally{"engine_stream", engine.OpenStreams})
+	a.streaming = append(a.streaming, engine.StreamGoroutines)
+	a.lost = append(a.lost,
+		tally{"damaged", files.Damaged.Load}, tally{"rotated_away", files.Missed.Load}, tally{"file_cut", files.FileCut.Load})
+	a.truncated = append(a.truncated, tally{"json_file", files.Truncated.Load}, tally{"stream", streams.Truncated.Load})
+}
+
+func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
+	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Count()[source.File]) })
+	a.descriptors = append(a.descriptors, tally{"log_file", stats.Descriptors.Load})
+	a.lost = append(a.lost, tally{"rotated_away", stats.Missed.Load}, tally{"file_cut", stats.FileCut.Load})
+	a.truncated = append(a.truncated, tally{"log_file", stats.Truncated.Load})
+}

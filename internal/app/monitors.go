@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/logcapturer/log_capturer/internal/discover"
+	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/pool"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/sink/localfile"
+	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
+	"github.com/logcapturer/log_capturer/internal/source/file"
+	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
+)
+
+// workers is how many logs one monitor reads at the same time. Reading is far faster
+// than delivering; the second is there so that one slow disk read stops nobody.
+const workers = 2
+
+func (a *agent) buildMonitors() error {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("ask for the host's name: %w", err)
+	}
+	if a.cfg.ContainerMonitor.Enabled {
+		if err := a.buildContainers(hostname); err != nil {
+			return err
+		}
+	}
+	if a.cfg.FileMonitor.Enabled {
+		a.buildFiles(hostname)
+	}
+	return nil
+}
+
+func (a *agent) buildContainers(hostname string) error {
+	cfg := a.cfg.ContainerMonitor
+	engine, err := docker.New(cfg.DockerHost)
+	if err != nil {
+		return fmt.Errorf("container_monitor: %w", err)
+	}
+	log := a.log.With("monitor", "containers")
+	found := discover.NewContainers(cfg, engine, hostname, log)
+	files, streams := &jsonfile.Stats{}, &dockerapi.Stats{}
+	p := a.newPool("containers", found, map[source.Mode]source.Opener{
+		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files},
+		source.Stream: &dockerapi.Opener{Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, Log: log},
+	})
+	a.containerMetrics(found, engine, p, files, streams)
+	a.monitors = append(a.monitors, monitor{
+		start: func() { a.runMonitor("containers", found, p) },
+		close: engine.Close,
+	})
+	a.reports = append(a.reports, func() {
+		h := found.Health()
+		status := health.Healthy
+		if !h.OK {
+			status = health.Degraded
+		}
+		a.board.Set(h.Name, status, h.Reason)
+	})
+	return nil
+}
+
+func (a *agent) buildFiles(hostname string) {
+	cfg := a.cfg.FileMonitor
+	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], a.ownFiles()...)
+	log := a.log.With("monitor", "files")
+	found := discover.NewFiles(cfg, hostname, log)
+	stats := &file.Stats{}
+	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats}
+	opener.Restore(a.store.All())
+	p := a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener})
+	a.fileMetrics(p, stats)
+	a.monitors = append(a.monitors, monitor{
+		start: func() { a.runMonitor("files", found, p) },
+		close: func() {},
+	})
+	a.board.Set("file_monitor", health.Healthy, "")
+}
+
+// ownFiles are globs of what the agent writes itself: capturing that would never end.
+func (a *agent) ownFiles() (globs []string) {
+	dirs := []string{a.cfg.DataDir}
+	for _, s := range a.cfg.Sinks {
+		if c, ok := s.Settings.(*localfile.Config); ok {
+			fixed, _, _ := strings.Cut(strings.ReplaceAll(c.Path, "{data_dir}", a.cfg.DataDir), "{")
+			dirs = append(dirs, filepath.Dir(fixed+"x"))
+		}
+	}
+	for _, dir := range dirs {
+		if abs, err := filepath.Abs(dir); err == nil && abs != "/" {
+			globs = append(globs, abs+"/**")
+		}
+	}
+	return globs
+}
+
+func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) *pool.Pool {
+	return pool.New(pool.Deps{
+		Name: name, Scope: a.sources.Child(name), Openers: openers, Store: a.store, Dispatcher: a.dispatcher,
+		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
+		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
+		Log:  a.log.With("monitor", name),
+	})
+}
+
+// runMonitor starts a monitor's discovery and its readers.
+func (a *agent) runMonitor(name string, found discover.Discoverer, p *pool.Pool) {
+	p.Scope.Go("pool", p.Run)
+	p.Scope.Go("discover", func(ctx context.Context) {
+		_ = found.Run(ctx, p.Apply) // ends with ctx only
+	})
+	a.log.Debug("monitor started", "monitor", name)
+}

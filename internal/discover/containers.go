@@ -1,0 +1,277 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// The backoff between attempts to reach the engine.
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 2 * time.Second
+)
+
+// Containers discovers the containers of one engine: by events, with a reconcile by
+// list every so often, because the engine drops events of a slow subscriber and
+// forgets them when it restarts.
+//
+// A container that was removed stays in the set with Gone set until Forget tells that
+// its reader is done. While the engine cannot be reached, nothing is Gone.
+type Containers struct {
+	config ContainerConfig
+	engine *docker.Client
+	labels labeller
+	self   string // the agent's own container, if it is in one
+	born   time.Time
+	log    *slog.Logger
+	status status
+
+	mu    sync.Mutex
+	known map[string]*container // by container id
+
+	// Used by Run alone.
+	root    string // the engine's data directory, as soon as it is known
+	last    int64  // time of the newest event
+	events  recent
+	applied bool
+}
+
+// NewContainers returns a Discoverer that has not begun. hostname becomes the label host.
+// The client stays the caller's.
+func NewContainers(config ContainerConfig, engine *docker.Client, hostname string, log *slog.Logger) *Containers {
+	c := &Containers{
+		config: config, engine: engine, labels: labeller{host: hostname, names: config.Labels},
+		born: time.Now(), log: log, known: map[string]*container{},
+		status: newStatus("container_monitor", "not connected to the Docker Engine yet"),
+	}
+	if config.Self != SelfInclude {
+		c.self = ownContainer(hostname)
+	}
+	return c
+}
+
+// Health tells whether the engine can be reached. It is degraded until the first list.
+func (c *Containers) Health() Health { return c.status.get() }
+
+// Forget takes a container that is Gone out of the set: its reader is done. id is its
+// source's. One that is not Gone stays.
+func (c *Containers) Forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, k := range c.known {
+		if k.gone && k.target.Source != nil && k.target.Source.ID == id {
+			delete(c.known, key)
+			return
+		}
+	}
+}
+
+// Skipped returns how many of the present containers are not captured, by reason.
+func (c *Containers) Skipped() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]int{}
+	for _, k := range c.known {
+		if k.skip != "" && !k.gone {
+			out[k.skip]++
+		}
+	}
+	return out
+}
+
+// Run discovers until ctx ends, whose error it returns. It calls apply with the full set
+// after the first list and after every change. apply must be quick: events wait for it.
+func (c *Containers) Run(ctx context.Context, apply func([]source.Target)) error {
+	pause := firstPause
+	for ctx.Err() == nil {
+		err := c.session(ctx, apply, func() { pause = firstPause })
+		if ctx.Err() != nil {
+			break
+		}
+		if c.status.set(false, err.Error()) {
+			c.log.Warn("lost the Docker Engine; containers go on being captured when it is back", "host", c.engine.Host(), "error", err)
+		}
+		task.Sleep(ctx, pause)
+		pause = min(2*pause, maxPause)
+	}
+	return ctx.Err()
+}
+
+// session runs for as long as one subscription lasts; it returns why that ended.
+func (c *Containers) session(ctx context.Context, apply func([]source.Target), connected func()) error {
+	if _, err := c.engine.Ping(ctx); err != nil {
+		return err
+	}
+	var since int64
+	if c.last != 0 {
+		since = c.last - int64(time.Second) // events are not strictly in order
+	}
+	// Subscribed before the list, so that nothing happens unseen between the two.
+	events, err := c.engine.Events(ctx, since)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	if root, err := c.engine.RootDir(ctx); err == nil {
+		c.root = root // not necessary, and a proxy in front of the engine may refuse it
+	}
+	c.mistrust()
+	if err := c.reconcile(ctx, apply); err != nil {
+		return err
+	}
+	connected()
+	if c.status.set(true, "") {
+		c.log.Info("connected to the Docker Engine", "host", c.engine.Host(), "containers", len(c.targets()))
+	}
+	next := time.Now().Add(c.config.ReconcileInterval.Std())
+	for {
+		until, cancel := context.WithDeadline(ctx, next)
+		event, err := events.Next(until)
+		cancel()
+		switch {
+		case err == nil:
+			err = c.happened(ctx, event, apply)
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			err = c.reconcile(ctx, apply)
+			next = time.Now().Add(c.config.ReconcileInterval.Std())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// mistrust has the details of running containers asked for again: they may have been
+// restarted while no events came.
+func (c *Containers) mistrust() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.known {
+		k.stale = k.details.Running
+	}
+}
+
+// reconcile compares what is known with the engine's list.
+func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target)) error {
+	list, err := c.engine.List(ctx)
+	if err != nil {
+		return err
+	}
+	changed := !c.applied
+	present := make(map[string]bool, len(list))
+	for _, s := range list {
+		present[s.ID] = true
+		did, err := c.listed(ctx, s)
+		if err != nil {
+			return err
+		}
+		changed = changed || did
+	}
+	for id, k := range c.snapshot() {
+		if !present[id] && !k.gone {
+			changed = c.vanish(id, k) || changed
+		}
+	}
+	if changed {
+		c.applied = true
+		apply(c.targets())
+	}
+	return nil
+}
+
+// listed takes in one container of a list and tells whether the set changed.
+func (c *Containers) listed(ctx context.Context, s docker.Summary) (bool, error) {
+	k := c.get(s.ID)
+	if k == nil || k.stale {
+		var since time.Time
+		if s.Created.Before(c.born) {
+			since = c.config.Since.Time(c.born)
+		}
+		return c.inspect(ctx, docker.Details{ID: s.ID, Name: s.Name, Image: s.Image, Labels: s.Labels}, since)
+	}
+	return c.update(k, func(d *docker.Details) { d.Name, d.Running = s.Name, s.Running }), nil
+}
+
+// happened takes in an event.
+func (c *Containers) happened(ctx context.Context, e docker.Event, apply func([]source.Target)) error {
+	c.last = max(c.last, e.Time)
+	if c.events.repeated(e) {
+		return nil
+	}
+	changed, err := c.event(ctx, e)
+	if changed {
+		apply(c.targets())
+	}
+	return err
+}
+
+func (c *Containers) event(ctx context.Context, e docker.Event) (bool, error) {
+	k := c.get(e.ID)
+	if k == nil || k.gone {
+		if e.Action == "destroy" || k != nil {
+			return false, nil
+		}
+		return c.inspect(ctx, docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}, time.Time{})
+	}
+	switch e.Action {
+	case "start":
+		return c.update(k, func(d *docker.Details) { d.Running, d.Started = true, time.Unix(0, e.Time) }), nil
+	case "die":
+		return c.update(k, func(d *docker.Details) { d.Running = false }), nil
+	case "rename":
+		return c.update(k, func(d *docker.Details) { d.Name = e.Name }), nil
+	case "destroy":
+		return c.vanish(e.ID, k), nil
+	}
+	return false, nil
+}
+
+// inspect asks for a container's details and takes it in. hint is what is known of it
+// otherwise: all there is of one that was removed meanwhile.
+func (c *Containers) inspect(ctx context.Context, hint docker.Details, since time.Time) (bool, error) {
+	d, err := c.engine.Inspect(ctx, hint.ID)
+	switch {
+	case err == nil:
+		return c.add(d, since, false), nil
+	case errors.Is(err, docker.ErrNotFound):
+		return c.add(hint, since, true), nil
+	case errors.Is(err, docker.ErrUnreachable) || ctx.Err() != nil:
+		return false, err
+	}
+	c.log.Warn("cannot inspect a container; it is tried again with the next reconcile", "container", hint.Name, "error", err)
+	return false, nil
+}
+
+// targets returns the full set, by container id.
+func (c *Containers) targets() []source.Target {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]source.Target, 0, len(c.known))
+	for _, id := range slices.Sorted(maps.Keys(c.known)) {
+		if k := c.known[id]; k.skip == "" {
+			out = append(out, k.target)
+		}
+	}
+	return out
+}
+
+func (c *Containers) get(id string) *container {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[id]
+}
+
+func (c *Containers) snapshot() map[string]*container {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.known)
+}

@@ -1,0 +1,234 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+const (
+	// rescan is the time between two looks. A hint makes the next one come at once.
+	rescan = 2 * time.Second
+	// maxFiles bounds the number of files that are captured at a time.
+	maxFiles = 10_000
+)
+
+// Files discovers log files by globs. It opens none of them: it looks at names and
+// inodes only. A file that has several names is captured under one.
+//
+// A name that is not there any more stays in the set with Gone set until Forget tells
+// that its reader is done; one that comes back first is taken back. A name is only
+// Gone after a whole rescan interval, because a rotation takes it away for a moment.
+type Files struct {
+	config FileConfig
+	host   string
+	log    *slog.Logger
+	hint   chan struct{}
+
+	mu       sync.Mutex
+	known    map[string]*file // by path
+	overflow int
+
+	owners map[inode]string // which path has a file; Run's alone
+	warned bool
+}
+
+// file is a path that is or was a log file.
+type file struct {
+	target  source.Target
+	missing time.Time // since when the path is not there; zero = it is
+}
+
+// NewFiles returns a Discoverer that has not begun. hostname becomes the label host.
+func NewFiles(config FileConfig, hostname string, log *slog.Logger) *Files {
+	return &Files{
+		config: config, host: hostname, log: log,
+		hint: make(chan struct{}, 1), known: map[string]*file{}, owners: map[inode]string{},
+	}
+}
+
+// Hint asks for a look now, for example because a directory changed. It never blocks.
+func (f *Files) Hint() {
+	select {
+	case f.hint <- struct{}{}:
+	default:
+	}
+}
+
+// Forget takes a file that is Gone out of the set.
+func (f *Files) Forget(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, k := range f.known {
+		if k.target.Gone && k.target.Source.ID == id {
+			delete(f.known, path)
+			return
+		}
+	}
+}
+
+// Overflow returns how many files were left out at the last look because there are
+// more than can be captured.
+func (f *Files) Overflow() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.overflow
+}
+
+// Run looks until ctx ends.
+func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
+	timer := time.NewTimer(rescan)
+	defer timer.Stop()
+	for first := true; ; first = false {
+		if changed := f.look(ctx, first); (changed || first) && ctx.Err() == nil {
+			apply(f.targets())
+		}
+		timer.Reset(rescan)
+		select {
+		case <-timer.C:
+		case <-f.hint:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// look compares the set with the file system and tells whether it changed.
+func (f *Files) look(ctx context.Context, first bool) bool {
+	found := f.scan(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	now := time.Now()
+	owned := make(map[inode]string, len(found))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.overflow = 0
+	changed := false
+	// Paths that are known come first: of two names of one file the earlier stays.
+	for _, path := range f.ordered(found) {
+		node := found[path]
+		if owner, ok := owned[node]; ok && owner != path {
+			continue
+		}
+		// A file that was renamed is still read under the name that it was found by.
+		if owner := f.owners[node]; node.born != 0 && owner != "" && owner != path && f.known[owner] != nil {
+			owned[node] = owner
+			continue
+		}
+		owned[node] = path
+		k := f.known[path]
+		switch {
+		case k != nil:
+			changed = changed || k.target.Gone
+			k.target.Gone, k.missing = false, time.Time{}
+		case len(f.known) >= maxFiles:
+			f.overflow++
+		default:
+			f.known[path] = f.newFile(path, first, now)
+			changed = true
+		}
+	}
+	f.owners = owned
+	for path, k := range f.known {
+		if _, ok := found[path]; ok || k.target.Gone {
+			continue
+		}
+		if k.missing.IsZero() {
+			k.missing = now
+		} else if now.Sub(k.missing) >= rescan {
+			k.target.Gone, changed = true, true
+		}
+	}
+	if f.overflow > 0 && !f.warned {
+		f.log.Warn("more log files than can be captured; narrow file_monitor.include", "limit", maxFiles, "left_out", f.overflow)
+	}
+	f.warned = f.overflow > 0
+	return changed
+}
+
+// ordered returns the paths of found, known ones first, each sorted.
+func (f *Files) ordered(found map[string]inode) []string {
+	var known, fresh []string
+	for _, path := range slices.Sorted(maps.Keys(found)) {
+		if f.known[path] != nil {
+			known = append(known, path)
+		} else {
+			fresh = append(fresh, path)
+		}
+	}
+	return append(known, fresh...)
+}
+
+func (f *Files) newFile(path string, first bool, now time.Time) *file {
+	s := &record.Source{ID: "file:" + path, Kind: "file", Name: path, CanWait: true}
+	s.Streams[record.OutputNone] = record.NewStream(record.Labels{
+		{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path},
+	}, nil)
+	k := &file{target: source.Target{Source: s, Mode: source.File, Reason: "a log file", Path: path}}
+	if first { // what appears later is new, so all of it is wanted
+		k.target.Since = f.config.Since.Time(now)
+	}
+	return k
+}
+
+func (f *Files) targets() []source.Target {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]source.Target, 0, len(f.known))
+	for _, path := range slices.Sorted(maps.Keys(f.known)) {
+		out = append(out, f.known[path].target)
+	}
+	return out
+}
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
+
+// scan returns the regular files that the globs name, with what they are. What cannot
+// be looked at is not there.
+func (f *Files) scan(ctx context.Context) map[string]inode {
+	found := map[string]inode{}
+	for _, glob := range f.config.Include {
+		base, pattern := doublestar.SplitPattern(filepath.ToSlash(glob))
+		visit := func(rel string, entry fs.DirEntry) error {
+			if ctx.Err() != nil || len(found) >= 2*maxFiles {
+				return errEnough
+			}
+			path := filepath.Join(base, rel)
+			if entry.IsDir() || anyPath(f.config.Exclude, path) {
+				return nil
+			}
+			// Stat follows a link, which is welcome if a regular file is at its end. A pipe
+			// or a device is never opened.
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				found[path] = inodeOf(path, info)
+			}
+			return nil
+		}
+		// The only error is ours: directories that cannot be read are passed over.
+		_ = doublestar.GlobWalk(os.DirFS(base), pattern, visit)
+	}
+	return found
+}
+
+func anyPath(globs []string, path string) bool {
+	for _, glob := range globs {
+		if doublestar.MatchUnvalidated(glob, path) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,138 @@
+package discover
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+func write(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func names(set map[string]source.Target) (out []string) {
+	for name := range set {
+		out = append(out, filepath.Base(name))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestFilesByGlobs(t *testing.T) {
+	dir := t.TempDir()
+	app := write(t, filepath.Join(dir, "a", "b", "app.log"))
+	write(t, filepath.Join(dir, "top.log"))
+	write(t, filepath.Join(dir, "top.log.gz"))
+	write(t, filepath.Join(dir, "secret.log"))
+	write(t, filepath.Join(dir, "other.txt"))
+	must(t, os.Mkdir(filepath.Join(dir, "dir.log"), 0o755))
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe.log"), 0o600))
+	must(t, os.Symlink("/dev/null", filepath.Join(dir, "device.log")))
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling.log")))
+	must(t, os.Symlink(write(t, filepath.Join(dir, "pods", "0.txt")), filepath.Join(dir, "linked.log")))
+	must(t, os.Symlink("top.log", filepath.Join(dir, "twice.log")))
+	must(t, os.Link(app, filepath.Join(dir, "hard.log")))
+	d := NewFiles(FileConfig{
+		Include: []string{dir + "/**/*.log*", dir + "/top.log"}, Exclude: []string{"**/*.gz", dir + "/secret.*"}, Since: SinceNow(),
+	}, "host1", quiet())
+	r := receive(t, d)
+	set := r.until(t, "the set", func(s map[string]source.Target) bool { return len(s) > 0 })
+	if got := fmt.Sprint(names(set)); got != "[app.log linked.log top.log]" {
+		t.Error("found", got)
+	}
+	target := set[app]
+	if target.Source.ID != "file:"+app || target.Path != app || target.Mode != source.File || !target.Source.CanWait || target.Since.IsZero() {
+		t.Errorf("%+v", target)
+	}
+	if want := fmt.Sprintf(`{filename=%q, host="host1", job="files"}`, app); target.Source.Streams[record.OutputNone].Key != want {
+		t.Error("labels", target.Source.Streams[record.OutputNone].Key)
+	}
+	later := write(t, filepath.Join(dir, "later.log"))
+	d.Hint()
+	if target := r.has(t, later); !target.Since.IsZero() {
+		t.Error("a file that appears later is not read from its start")
+	}
+}
+
+func TestAFileThatDisappearsIsGoneUntilForgotten(t *testing.T) {
+	dir := t.TempDir()
+	one, two := write(t, filepath.Join(dir, "one.log")), write(t, filepath.Join(dir, "two.log"))
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, "h", quiet())
+	r := receive(t, d)
+	first := r.until(t, "both", func(s map[string]source.Target) bool { return len(s) == 2 })
+	must(t, os.Remove(one))
+	d.Hint()
+	r.until(t, "gone", func(s map[string]source.Target) bool { return s[one].Gone && !s[two].Gone })
+	d.Forget(first[two].Source.ID) // not gone: it stays
+	d.Forget(first[one].Source.ID)
+	write(t, filepath.Join(dir, "three.log"))
+	d.Hint()
+	set := r.until(t, "three", func(s map[string]source.Target) bool { return s[filepath.Join(dir, "three.log")].Source != nil })
+	if got := fmt.Sprint(names(set)); got != "[three.log two.log]" {
+		t.Error("found", got)
+	}
+	if set[two].Source != first[two].Source {
+		t.Error("an unchanged file got a new source")
+	}
+}
+
+func TestARotatedFileKeepsItsOneTarget(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, filepath.Join(dir, "app.log"))
+	d := NewFiles(FileConfig{Include: []string{dir + "/app.log*"}}, "h", quiet())
+	r := receive(t, d)
+	first := r.has(t, path)
+	must(t, os.Rename(path, path+".1"))
+	d.Hint()
+	write(t, path)
+	marker := write(t, filepath.Join(dir, "app.log-other"))
+	d.Hint()
+	r.has(t, marker)
+	set := r.until(t, "all", func(s map[string]source.Target) bool { return len(s) >= 2 })
+	if set[path].Source != first.Source || set[path].Gone {
+		t.Errorf("after a rotation: %+v", set[path])
+	}
+	if inodeOf(path, stat(t, path)).born != 0 && len(set) != 2 {
+		t.Error("the rotated file became a target of its own:", names(set))
+	}
+}
+
+func stat(t *testing.T, path string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	must(t, err)
+	return info
+}
+
+func TestTheNumberOfFilesIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range maxFiles + 3 {
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i, ".log")), nil, 0o600))
+	}
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, "h", quiet())
+	r := receive(t, d)
+	set := r.until(t, "the set", func(s map[string]source.Target) bool { return len(s) > 0 })
+	if len(set) != maxFiles || d.Overflow() != 3 {
+		t.Errorf("%d captured, %d left out", len(set), d.Overflow())
+	}
+}

@@ -1,0 +1,94 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/units"
+)
+
+// Bounds of the settings.
+const (
+	minMemory = 1 * units.MiB
+	minBatch  = 1 * units.KiB
+	maxBatch  = 64 * units.MiB
+	maxLinger = units.Duration(time.Minute)
+	minSpool  = 1 * units.MiB
+)
+
+// Config is dispatcher: what may be in flight, how it is batched, and what happens
+// while a sink does not take it.
+type Config struct {
+	Memory units.Size  `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
+	Batch  BatchConfig `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
+	Retry  RetryConfig `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
+	Spool  SpoolConfig `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
+}
+
+// BatchConfig is dispatcher.batch.
+type BatchConfig struct {
+	MaxBytes units.Size     `yaml:"max_bytes" jsonschema_description:"Send as soon as this many bytes of lines are waiting; 1KiB to 64MiB, not more than memory."`
+	Linger   units.Duration `yaml:"linger" jsonschema_description:"Send no later than this after the first line came in; at most 1m."`
+}
+
+// RetryConfig is dispatcher.retry.
+type RetryConfig struct {
+	Initial units.Duration `yaml:"initial" jsonschema_description:"The pause after the first failure; it doubles with each further one."`
+	Max     units.Duration `yaml:"max" jsonschema_description:"The longest pause."`
+}
+
+// SpoolConfig is dispatcher.spool.
+type SpoolConfig struct {
+	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
+}
+
+// DefaultConfig is what the agent runs with when the file says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Memory: 64 * units.MiB,
+		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
+		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
+		Spool:  SpoolConfig{MaxBytes: units.GiB},
+	}
+}
+
+// Validate reports what is wrong with the memory limit.
+func (c Config) Validate() []units.FieldError {
+	if c.Memory < minMemory {
+		return []units.FieldError{units.Errorf("memory", "%s is too little to work with; expected %s or more", c.Memory, minMemory)}
+	}
+	if c.Batch.MaxBytes > c.Memory {
+		return []units.FieldError{units.Errorf("batch.max_bytes", "%s is more than dispatcher.memory (%s); expected at most that", c.Batch.MaxBytes, c.Memory)}
+	}
+	return nil
+}
+
+// Validate reports what is wrong with the batches.
+func (c BatchConfig) Validate() []units.FieldError {
+	var errs []units.FieldError
+	if c.MaxBytes < minBatch || c.MaxBytes > maxBatch {
+		errs = append(errs, units.Errorf("max_bytes", "%s is out of range; expected %s to %s", c.MaxBytes, minBatch, maxBatch))
+	}
+	if c.Linger > maxLinger {
+		errs = append(errs, units.Errorf("linger", "%s is too long; expected at most %s", c.Linger, maxLinger))
+	}
+	return errs
+}
+
+// Validate reports what is wrong with the pauses.
+func (c RetryConfig) Validate() []units.FieldError {
+	if c.Initial < units.Duration(time.Millisecond) {
+		return []units.FieldError{units.Errorf("initial", "%s is too short; expected 1ms or more", c.Initial)}
+	}
+	if c.Max < c.Initial {
+		return []units.FieldError{units.Errorf("max", "%s is shorter than retry.initial (%s); expected at least that", c.Max, c.Initial)}
+	}
+	return nil
+}
+
+// Validate reports what is wrong with the spool.
+func (c SpoolConfig) Validate() []units.FieldError {
+	if c.MaxBytes < minSpool {
+		return []units.FieldError{units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool)}
+	}
+	return nil
+}

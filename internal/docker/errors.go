@@ -1,0 +1,74 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+)
+
+// What a call's error can be told apart by, with errors.Is.
+var (
+	// ErrNotFound: there is no such container (any more).
+	ErrNotFound = errors.New("no such container")
+	// ErrConflict: the container is being removed.
+	ErrConflict = errors.New("the container is being removed")
+	// ErrUnsupported: the container's log driver keeps nothing that can be read.
+	ErrUnsupported = errors.New("the log driver cannot be read")
+	// ErrUnreachable: the engine does not answer; the call is worth trying again.
+	ErrUnreachable = errors.New("the Docker Engine cannot be reached; is it running, and may this user use its socket?")
+)
+
+// failed gives err the operation, the object and a kind. An end of the caller's own
+// context is returned as it is.
+func (c *Client) failed(ctx context.Context, op, id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	kind := kindOf(err)
+	// A daemon that went away may come back as another version; one that refuses a
+	// request may no longer be the one that was negotiated with.
+	if kind == ErrUnreachable || errdefs.IsInvalidArgument(err) {
+		c.suspect()
+	}
+	at := "docker " + op
+	if id != "" {
+		at += " " + ShortID(id)
+	}
+	if kind == nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	return fmt.Errorf("%s: %w: %w", at, kind, err)
+}
+
+func kindOf(err error) error {
+	var netErr net.Error
+	switch {
+	case errdefs.IsNotFound(err):
+		return ErrNotFound
+	case errdefs.IsConflict(err):
+		return ErrConflict
+	case errdefs.IsNotImplemented(err):
+		return ErrUnsupported
+	case client.IsErrConnectionFailed(err), errors.As(err, &netErr), errors.Is(err, errSlow),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errdefs.IsUnavailable(err),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ErrUnreachable
+	}
+	return nil
+}
+
+// ShortID returns the first 12 characters of a container's id, as docker ps shows it.
+func ShortID(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}

@@ -1,0 +1,9 @@
+package docker_test
+
+import (
+	"testing"
+
+	"github.com/logcapturer/log_capturer/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }

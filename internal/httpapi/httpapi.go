@@ -1,0 +1,124 @@
+// Package httpapi serves what the agent tells about itself: metrics, health and, on
+// a listener of its own, profiles. It serves no log text.
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/logcapturer/log_capturer/internal/health"
+)
+
+// Server is one HTTP listener.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen opens addr, so that a wrong address fails at start, and serves nothing yet.
+func Listen(addr string, handler http.Handler, log *slog.Logger) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; set server.listen (or server.pprof) to a free address", addr, err)
+	}
+	return &Server{listener: l, http: &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}, nil
+}
+
+// Addr returns the address that is listened on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends, then gives running requests a second to end.
+func (s *Server) Run(ctx context.Context) error {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.http.Shutdown(grace) != nil {
+			_ = s.http.Close()
+		}
+	})
+	err := s.http.Serve(s.listener)
+	if !stop() {
+		<-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve on %s: %w", s.Addr(), err)
+}
+
+// Close frees a server that was never run.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Handler returns the routes of server.listen. ready tells whether the agent has
+// started whole.
+func Handler(registry *prometheus.Registry, report func() health.Report, ready func() bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		report := report()
+		status := http.StatusOK
+		if report.Status == health.Unhealthy {
+			status = http.StatusServiceUnavailable
+		}
+		reply(w, status, report)
+	})
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			reply(w, http.StatusServiceUnavailable, map[string]bool{"ready": false})
+			return
+		}
+		reply(w, http.StatusOK, map[string]bool{"ready": true})
+	})
+	mux.HandleFunc("GET /{$}", index)
+	return mux
+}
+
+// index is a page for people who open the address in a browser.
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_, _ = w.Write([]byte(`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>log_capturer</title>
+<style>body{font:16px/1.6 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1rem;color:#1f2933}
+a{color:#0b6e4f;font-weight:600}li{margin:.3rem 0}@media(prefers-color-scheme:dark){body{background:#14181d;color:#d7dee6}a{color:#5fd3a8}}</style>
+<h1>log_capturer</h1><p>The agent is running.</p>
+<ul><li><a href="/health">/health</a>: every component, its state and why</li>
+<li><a href="/ready">/ready</a>: whether it has started whole</li>
+<li><a href="/metrics">/metrics</a>: for Prometheus</li></ul></html>
+`))
+}
+
+// Pprof returns the routes of server.pprof.
+func Pprof() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

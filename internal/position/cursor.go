@@ -1,0 +1,68 @@
+// Package position keeps, for every source, how far its entries have been taken
+// care of: cursors, the tracker that moves them in order, and their store on disk.
+//
+// A cursor moves only when every sink that must have an entry has acknowledged it.
+// Losing the store repeats entries; it never loses them.
+package position
+
+// Cursor says where reading goes on. It is a value: what it points to is never
+// changed after it was handed out. The zero cursor means "never seen".
+type Cursor struct {
+	// File is the place in a log file or json-file.
+	File *FilePos `json:"file,omitempty"`
+	// Ahead is set while a line is still incomplete on one output and the other is
+	// further on: records of Ahead.Output before Ahead.Pos are already delivered.
+	Ahead *Ahead `json:"ahead,omitempty"`
+	// Done has the last few files that were read to their end under this source, so
+	// that they are not read again under the name that they were rotated to.
+	Done []FilePos `json:"done,omitempty"`
+	// API is the place in a log that is read through the Engine API.
+	API *APIPos `json:"api,omitempty"`
+	// Last is, by record.Output, the timestamp (ns since the epoch) of the last entry,
+	// so that entries that are read again get the timestamps that they had.
+	Last [3]int64 `json:"last"`
+}
+
+// IsZero tells whether the source was never seen.
+func (c Cursor) IsZero() bool { return c.File == nil && c.API == nil }
+
+// FileID names a file, whatever its path is now. Birth (ns since the epoch, 0 where
+// the file system keeps none) is there because inode numbers are handed out again.
+type FileID struct {
+	Device uint64 `json:"dev"`
+	Inode  uint64 `json:"ino"`
+	Birth  int64  `json:"birth,omitempty"`
+}
+
+// FilePos is an offset in one file. The hash of its first bytes tells whether it is
+// still the same where Birth does not.
+type FilePos struct {
+	FileID
+	Fingerprint uint64 `json:"fp"`
+	// FingerprintLen is how many of the first bytes were hashed; 0 = not known yet.
+	FingerprintLen int `json:"fp_len"`
+	// Offset in bytes of the first record that is not delivered.
+	Offset int64 `json:"offset"`
+}
+
+// Ahead is the progress of one output beyond the cursor's file position.
+type Ahead struct {
+	Output uint8   `json:"output"`
+	Pos    FilePos `json:"pos"`
+}
+
+// APIPos is a place in a container's log as the Engine API gives it.
+type APIPos struct {
+	// Since is the timestamp (ns since the epoch) to ask from.
+	Since int64 `json:"since"`
+	// Streams has one cursor per output stream: [0] stdout, [1] stderr.
+	Streams [2]StreamPos `json:"streams"`
+}
+
+// StreamPos is the cursor of one output stream.
+type StreamPos struct {
+	// Time is the largest timestamp delivered (ns since the epoch).
+	Time int64 `json:"time"`
+	// Seen has a hash of every delivered record that asking from Since brings again.
+	Seen []uint64 `json:"seen,omitempty"`
+}

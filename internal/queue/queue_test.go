@@ -1,0 +1,410 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/spool"
+)
+
+func take(t *testing.T, q *Queue, maxBytes int) *Lease {
+	t.Helper()
+	l, err := q.Take(t.Context(), maxBytes, 0)
+	if err != nil {
+		t.Fatalf("take: %v", err)
+	}
+	return l
+}
+
+func must(t tb, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+func wantLines(t *testing.T, l *Lease, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, lines(l)); diff != "" {
+		t.Fatalf("lines (-want +got):\n%s", diff)
+	}
+}
+
+func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
+	q, k := newQueue(t, Options{})
+	must(t, q.Put(k.batch("a", 1, 1, 10)))
+	must(t, q.Spill(k.batch("a", 2, 1, 10)))
+	third := k.batch("a", 3, 1, 10)
+	if err := q.Put(third); !errors.Is(err, ErrSpooling) {
+		t.Fatalf("put behind the spool: %v", err)
+	}
+	must(t, q.Put(k.batch("b", 1, 1, 10)))
+	if k.answer("a:2") != "open" {
+		t.Error("the spilled batch was answered before the sync")
+	}
+	must(t, q.Sync())
+	if k.answer("a:2") != "delivered" {
+		t.Error("the spilled batch was not answered by the sync")
+	}
+	if st := q.Stats(); st.MemoryLines != 2 || st.SpoolLines != 1 {
+		t.Errorf("%+v", st)
+	}
+	l := take(t, q, 1000)
+	wantLines(t, l, "a:1:0", "a:2:0", "b:1:0")
+	must(t, l.Ack())
+	must(t, q.Put(third))
+	must(t, take(t, q, 1000).Ack())
+	for _, name := range []string{"a:1", "a:2", "a:3", "b:1"} {
+		if k.answer(name) != "delivered" {
+			t.Errorf("%s is %s", name, k.answer(name))
+		}
+	}
+	if st := q.Stats(); st != (Stats{}) {
+		t.Errorf("in the end: %+v", st)
+	}
+}
+
+func TestALargeBatchIsGivenOutInParts(t *testing.T) {
+	for _, way := range []string{"memory", "spool"} {
+		q, k := newQueue(t, Options{})
+		big := k.batch("a", 1, 5, 10)
+		if way == "memory" {
+			must(t, q.Put(big))
+		} else {
+			must(t, q.Spill(big))
+			must(t, q.Sync())
+		}
+		must(t, q.Put(k.batch("b", 1, 1, 10)))
+		total := func() int64 { st := q.Stats(); return st.MemoryLines + st.SpoolLines }
+		l := take(t, q, 20)
+		wantLines(t, l, "a:1:0", "a:1:1")
+		must(t, l.Ack())
+		if total() != 4 {
+			t.Errorf("%s: %d lines after the first part, want 4", way, total())
+		}
+		l = take(t, q, 25)
+		wantLines(t, l, "a:1:2", "a:1:3")
+		must(t, l.Release())
+		if way == "memory" && k.answer("a:1") != "open" {
+			t.Error("a part of the batch finished it")
+		}
+		l = take(t, q, 1)
+		wantLines(t, l, "a:1:2")
+		must(t, l.Ack())
+		l = take(t, q, 100)
+		wantLines(t, l, "a:1:3", "a:1:4", "b:1:0")
+		must(t, l.Ack())
+		if k.answer("a:1") != "delivered" || total() != 0 {
+			t.Errorf("%s: in the end %s, %d lines", way, k.answer("a:1"), total())
+		}
+	}
+}
+
+func TestReleasedBatchesComeAgainInOrder(t *testing.T) {
+	q, k := newQueue(t, Options{})
+	for n := range 4 {
+		must(t, q.Put(k.batch("a", n, 1, 10)))
+	}
+	l := take(t, q, 30)
+	if _, err := q.Take(t.Context(), 10, 0); !errors.Is(err, ErrLeased) {
+		t.Errorf("a second lease: %v", err)
+	}
+	must(t, l.Release())
+	must(t, l.Release())
+	must(t, l.Ack())
+	l = take(t, q, 20) // fewer than were put back
+	wantLines(t, l, "a:0:0", "a:1:0")
+	must(t, l.Release())
+	l = take(t, q, 100)
+	wantLines(t, l, "a:0:0", "a:1:0", "a:2:0", "a:3:0")
+	must(t, l.Ack())
+}
+
+func TestMemoryIsBoundedAndRoomIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{MaxBytes: 100})
+		must(t, q.Put(k.batch("a", 1, 1, 200)))
+		if err := q.Put(k.batch("a", 2, 1, 10)); !errors.Is(err, ErrFull) {
+			t.Fatalf("put into a full queue: %v", err)
+		}
+		put, waited := make(chan error, 1), make(chan error, 1)
+		go func() { waited <- q.WaitRoom(t.Context()) }()
+		go func() { put <- q.PutWait(t.Context(), k.batch("b", 1, 1, 10)) }()
+		synctest.Wait()
+		select {
+		case <-put:
+			t.Fatal("there was no room")
+		case <-waited:
+			t.Fatal("there was no room")
+		default:
+		}
+		must(t, take(t, q, 1000).Ack())
+		must(t, <-put)
+		must(t, <-waited)
+		must(t, take(t, q, 1000).Ack())
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		must(t, q.Put(k.batch("a", 3, 1, 200)))
+		if err := q.WaitRoom(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait: %v", err)
+		}
+	})
+}
+
+func TestTakeLingersForMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{})
+		start := time.Now()
+		type taken struct {
+			lines []string
+			after time.Duration
+		}
+		got := make(chan taken)
+		taker := func(ctx context.Context) {
+			l, err := q.Take(ctx, 30, time.Second)
+			if err != nil {
+				t.Errorf("take: %v", err)
+			}
+			after := time.Since(start)
+			ls := lines(l)
+			must(t, l.Ack())
+			got <- taken{ls, after}
+		}
+		check := func(after time.Duration, want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(taken{want, after}, <-got, cmp.AllowUnexported(taken{})); diff != "" {
+				t.Error(diff)
+			}
+			start = time.Now()
+		}
+		go taker(t.Context())
+		<-time.After(5 * time.Second) // the bubble's clock: nothing waits
+		must(t, q.Put(k.batch("a", 1, 1, 10)))
+		<-time.After(time.Second / 2)
+		must(t, q.Put(k.batch("a", 2, 1, 10)))
+		check(6*time.Second, "a:1:0", "a:2:0")
+
+		go taker(t.Context())
+		must(t, q.Put(k.batch("a", 3, 1, 10)))
+		synctest.Wait()
+		must(t, q.Put(k.batch("a", 4, 2, 10)))
+		check(0, "a:3:0", "a:4:0", "a:4:1")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		go taker(ctx)
+		must(t, q.Put(k.batch("a", 5, 1, 10)))
+		synctest.Wait()
+		cancel()
+		check(0, "a:5:0")
+
+		go taker(t.Context())
+		must(t, q.Put(k.batch("a", 6, 1, 10)))
+		synctest.Wait()
+		q.Drain()
+		check(0, "a:6:0")
+	})
+}
+
+func TestADrainedQueueEndsOnceAllIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{})
+		must(t, q.Spill(k.batch("a", 1, 1, 10)))
+		must(t, q.Put(k.batch("b", 1, 1, 10)))
+		q.Drain()
+		l := take(t, q, 100)
+		wantLines(t, l, "b:1:0")
+		must(t, l.Ack())
+		ended := make(chan error)
+		go func() {
+			l, err := q.Take(t.Context(), 100, time.Hour)
+			if err == nil {
+				must(t, l.Ack())
+			}
+			ended <- err
+		}()
+		synctest.Wait() // it waits for the sync, and does not spin
+		must(t, q.Sync())
+		must(t, <-ended)
+		if _, err := q.Take(t.Context(), 100, time.Hour); !errors.Is(err, ErrDrained) {
+			t.Errorf("take: %v", err)
+		}
+	})
+}
+
+func TestRunSyncsInGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{MaxBytes: 100})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { q.Run(ctx); close(ended) }()
+		must(t, q.Spill(k.batch("a", 1, 1, 10)))
+		must(t, q.Spill(k.batch("a", 2, 1, 10)))
+		synctest.Wait()
+		if k.answer("a:1") != "open" {
+			t.Error("synced at once")
+		}
+		<-time.After(SyncInterval)
+		synctest.Wait()
+		if k.answer("a:1") != "delivered" || k.answer("a:2") != "delivered" {
+			t.Error("not synced after the interval")
+		}
+		must(t, q.Spill(k.batch("b", 1, 1, SyncBytes/4)))
+		must(t, q.Spill(k.batch("c", 1, 1, 10)))
+		cancel()
+		<-ended
+		if k.answer("c:1") != "delivered" {
+			t.Error("the last sync did not happen")
+		}
+	})
+}
+
+func TestCloseFailsWhatIsInMemoryAndKeepsWhatIsSpilled(t *testing.T) {
+	dir := t.TempDir()
+	sp := openSpool(t, dir, spool.Options{})
+	k := newBooks(t)
+	q := New(sp, Options{MaxBytes: 1 << 20})
+	must(t, q.Put(k.batch("a", 1, 1, 10)))
+	must(t, q.Put(k.batch("a", 2, 1, 10)))
+	must(t, q.Spill(k.batch("b", 1, 1, 10)))
+	l := take(t, q, 10)
+	must(t, q.Close())
+	must(t, q.Close())
+	for name, want := range map[string]string{"a:1": "open", "a:2": "failed", "b:1": "delivered"} {
+		if k.answer(name) != want {
+			t.Errorf("%s is %s, want %s", name, k.answer(name), want)
+		}
+	}
+	must(t, l.Release())
+	if k.answer("a:1") != "failed" {
+		t.Errorf("released after the close: %s", k.answer("a:1"))
+	}
+	_, takeErr := q.Take(t.Context(), 10, 0)
+	for _, err := range []error{q.Put(k.batch("a", 3, 1, 1)), q.Spill(k.batch("a", 4, 1, 1)), q.WaitRoom(t.Context()), takeErr} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("after the close: %v", err)
+		}
+	}
+	must(t, sp.Close())
+
+	sp = openSpool(t, dir, spool.Options{})
+	q = New(sp, Options{MaxBytes: 1 << 20})
+	if err := q.Put(k.batch("b", 2, 1, 10)); !errors.Is(err, ErrSpooling) {
+		t.Errorf("after the restart the spool is forgotten: %v", err)
+	}
+	l = take(t, q, 10)
+	wantLines(t, l, "b:1:0")
+	if st := q.Stats(); st.SpoolLines != 1 || st.Oldest.UnixNano() != 1000 {
+		t.Errorf("%+v", st)
+	}
+	must(t, l.Ack())
+	must(t, q.Close())
+	must(t, sp.Close())
+}
+
+// brokenSpool fails the calls for which fail returns an error.
+type brokenSpool struct {
+	spool.FS
+	fail func(op string) error
+}
+
+func (f *brokenSpool) Open(name string, flag int) (spool.File, error) {
+	file, err := f.FS.Open(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	return &brokenFile{file, f.fail}, nil
+}
+
+type brokenFile struct {
+	spool.File
+	fail func(op string) error
+}
+
+func (f *brokenFile) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.fail("write"); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func (f *brokenFile) Sync() error {
+	if err := f.fail("sync"); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func TestAFailingDiskIsAnsweredFailedAndReported(t *testing.T) {
+	dir := t.TempDir()
+	fs, err := spool.Dir(dir)
+	must(t, err)
+	broken := ""
+	sp := openSpool(t, dir, spool.Options{FS: &brokenSpool{fs, func(op string) error {
+		if op == broken {
+			return syscall.EIO
+		}
+		return nil
+	}}})
+	k := newBooks(t)
+	var told []error
+	q := New(sp, Options{MaxBytes: 1 << 20, OnError: func(err error) { told = append(told, err) }})
+	broken = "write"
+	if err := q.Spill(k.batch("a", 1, 1, 10)); !errors.Is(err, syscall.EIO) || k.answer("a:1") != "failed" {
+		t.Errorf("a failed append: %v, %s", err, k.answer("a:1"))
+	}
+	broken = "sync"
+	must(t, q.Spill(k.batch("a", 2, 1, 10)))
+	if err := q.Sync(); !errors.Is(err, syscall.EIO) || k.answer("a:2") != "failed" {
+		t.Errorf("a failed sync: %v, %s", err, k.answer("a:2"))
+	}
+	broken = ""
+	if len(told) != 2 {
+		t.Errorf("OnError was told %d times: %v", len(told), told)
+	}
+	if st := q.Stats(); st.MemoryLines != 0 || st.SpoolLines != 0 || st.MemoryBytes != 0 {
+		t.Errorf("%+v", st)
+	}
+	must(t, q.Put(k.batch("a", 3, 1, 10))) // nothing of it is in the spool
+	must(t, q.Spill(k.batch("a", 4, 1, 10)))
+	must(t, q.Sync())
+	l := take(t, q, 100)
+	wantLines(t, l, "a:3:0", "a:4:0")
+	must(t, l.Ack())
+	must(t, q.Close())
+	must(t, sp.Close())
+}
+
+func BenchmarkPutTakeAck(b *testing.B) {
+	sp := openSpool(b, b.TempDir(), spool.Options{})
+	q := New(sp, Options{MaxBytes: 1 << 20})
+	pool := record.NewPool(1 << 20)
+	src := &record.Source{ID: "a"}
+	line := make([]byte, 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		batch, _ := pool.Get(b.Context(), 32<<10)
+		batch.Source = src
+		for i := range 300 {
+			batch.Append(int64(i), record.OutputNone, line)
+		}
+		if err := q.Put(batch); err != nil {
+			b.Fatal(err)
+		}
+		l, err := q.Take(b.Context(), 1, 0)
+		for ; err == nil; l, err = q.Take(b.Context(), 1<<20, 0) {
+			must(b, l.Ack())
+			if q.Stats().MemoryLines == 0 {
+				break
+			}
+		}
+	}
+	if err := errors.Join(q.Close(), sp.Close()); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/spool"
+)
+
+// Spill appends b to the spool and answers for it when it is on disk for good, at the
+// next sync: see Run. ErrFull (the spool's cap) and ErrClosed leave the batch to the
+// caller. After any other error it has been answered Failed; OnError was told.
+func (q *Queue) Spill(b *record.Batch) error {
+	heavy, err := q.append(b)
+	if heavy {
+		q.sync() // the disk is slow: whoever fills memory waits for it
+	}
+	if err == nil || errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	q.o.OnError(err)
+	b.Done(record.Failed)
+	return err
+}
+
+func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
+	q.spillMu.Lock()
+	defer q.spillMu.Unlock()
+	id := b.Source.ID
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return false, ErrClosed
+	}
+	it := q.number(b)
+	q.spooled[id]++ // before the append: a Put of the same source must not overtake
+	q.mu.Unlock()
+
+	err = q.spool.Append(b, it.seq)
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.gone(id)
+		if errors.Is(err, spool.ErrFull) {
+			return false, ErrFull
+		}
+		return false, fmt.Errorf("spill a batch of %s: %w", id, err)
+	}
+	q.pending = append(q.pending, it)
+	q.pendingN += int64(len(b.Arena))
+	q.used += it.bytes
+	q.lines += int64(len(b.Entries))
+	q.pendingLines += int64(len(b.Entries))
+	if signal(q.dirty); q.pendingN >= SyncBytes {
+		signal(q.heavy)
+	}
+	return q.pendingN >= 4*SyncBytes, nil
+}
+
+// gone counts one batch of a source less in the spool.
+func (q *Queue) gone(id string) {
+	if q.spooled[id]--; q.spooled[id] <= 0 {
+		delete(q.spooled, id)
+	}
+}
+
+// Run syncs the spool while there is something to sync, at most every SyncInterval or
+// SyncBytes, until ctx ends; then once more.
+func (q *Queue) Run(ctx context.Context) {
+	defer q.sync()
+	t := time.NewTimer(SyncInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-q.dirty:
+		case <-ctx.Done():
+			return
+		}
+		t.Reset(SyncInterval)
+		select {
+		case <-t.C:
+		case <-q.heavy:
+		case <-ctx.Done():
+			return
+		}
+		q.sync()
+	}
+}
+
+func (q *Queue) sync() { _ = q.Sync() }
+
+// Sync makes durable what was spilled and answers for it. Run and Close call it; the
+// error, of which OnError was told, is for callers who wait for it.
+func (q *Queue) Sync() error {
+	q.syncMu.Lock()
+	defer q.syncMu.Unlock()
+	durable, dropped, err := q.spool.Sync()
+	if errors.Is(err, spool.ErrClosed) {
+		durable, dropped = 0, ^uint64(0)
+	}
+	q.spillMu.Lock() // every append that the sync reached is in pending now
+	q.mu.Lock()
+	end := max(durable, dropped)
+	n := slices.IndexFunc(q.pending, func(it item) bool { return it.seq > end })
+	if n < 0 {
+		n = len(q.pending)
+	}
+	answered := slices.Clone(q.pending[:n])
+	q.pending = slices.Delete(q.pending, 0, n)
+	for i := range answered {
+		it := &answered[i]
+		q.used -= it.bytes
+		q.lines -= int64(len(it.batch.Entries))
+		q.pendingLines -= int64(len(it.batch.Entries))
+		q.pendingN -= int64(len(it.batch.Arena))
+		if it.seq > durable {
+			q.gone(it.batch.Source.ID)
+		}
+	}
+	if n > 0 {
+		q.freed()
+		signal(q.ready)
+	}
+	q.mu.Unlock()
+	q.spillMu.Unlock()
+	for _, it := range answered {
+		if it.seq <= durable {
+			it.batch.Done(record.Delivered)
+		} else {
+			it.batch.Done(record.Failed)
+		}
+	}
+	if err != nil && (n > 0 || !errors.Is(err, spool.ErrClosed)) {
+		q.o.OnError(err)
+		return err
+	}
+	return nil
+}

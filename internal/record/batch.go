@@ -1,0 +1,78 @@
+package record
+
+import "sync/atomic"
+
+// Outcome is what became of a batch at one of its holders.
+type Outcome uint8
+
+// Failed is the zero value on purpose: a handle that nobody answered for has failed.
+const (
+	Failed Outcome = iota
+	// Delivered means that somebody else has taken responsibility: a sink accepted
+	// the entries, a spool has them on disk, or they are dead letters on disk.
+	Delivered
+)
+
+// Batch is a run of entries of one source, in reading order.
+//
+// Its owner may change Arena and Entries until it calls Retain for others; from
+// then on they are read-only. After its own Done a holder must not touch the batch.
+type Batch struct {
+	Source  *Source
+	Arena   []byte
+	Entries []Entry
+
+	holders atomic.Int32
+	failed  atomic.Bool
+	done    func(Outcome)
+	pool    *Pool
+	charge  int64
+}
+
+// OnDone sets what the last Done calls, once, with Delivered only if every holder
+// said so. The batch's owner sets it before it hands the batch on.
+func (b *Batch) OnDone(fn func(Outcome)) { b.done = fn }
+
+// Retain gives the batch n more holders; each of them answers with one Done.
+// A new batch has one: whoever got it from the pool.
+func (b *Batch) Retain(n int) { b.holders.Add(int32(n)) }
+
+// Done ends one holder's interest in the batch. The last one acknowledges the
+// batch and recycles its memory.
+func (b *Batch) Done(o Outcome) {
+	if o != Delivered {
+		b.failed.Store(true)
+	}
+	if b.holders.Add(-1) != 0 {
+		return
+	}
+	result := Delivered
+	if b.failed.Load() {
+		result = Failed
+	}
+	done := b.done
+	b.done = nil
+	if done != nil {
+		done(result)
+	}
+	if b.pool != nil {
+		b.pool.put(b)
+	}
+}
+
+// Line returns the bytes of entry i without its newline; read-only, valid until the holder's Done.
+func (b *Batch) Line(i int) []byte {
+	e := &b.Entries[i]
+	return b.Arena[e.Off : e.Off+e.Len : e.Off+e.Len]
+}
+
+// Append copies line into the arena and adds an entry for it. For readers whose
+// bytes do not already lie in the arena, and for tests.
+func (b *Batch) Append(time int64, output Output, line []byte) {
+	off := len(b.Arena)
+	b.Arena = append(b.Arena, line...)
+	b.Entries = append(b.Entries, Entry{Time: time, Off: uint32(off), Len: uint32(len(line)), Output: output})
+}
+
+// Size returns the bytes of the budget that the batch holds.
+func (b *Batch) Size() int64 { return max(b.charge, int64(cap(b.Arena))) }

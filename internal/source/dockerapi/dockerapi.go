@@ -1,0 +1,120 @@
+// Package dockerapi reads containers through the Engine API (source.Stream): it
+// follows a container's log while it runs, reads what is left when it stopped, waits
+// while it stands still, and goes on from its cursor after an error or a restart.
+//
+// A reader has one goroutine, its caller's, and one open stream at most. It owns the
+// stream's body and ends it by Close, or with its context. What it promises: every
+// record that the engine still has is delivered once, in the engine's order per
+// output, with a timestamp that a second reading gives again. The exceptions are
+// listed at tracker.
+package dockerapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+// Engine is what is needed of the Engine API; *docker.Client has it.
+type Engine interface {
+	Logs(ctx context.Context, id string, o docker.LogOptions) (io.ReadCloser, error)
+}
+
+// Opener opens readers of containers. It has no state of its own; many may use it.
+type Opener struct {
+	// Engine is asked for the logs.
+	Engine Engine
+	// Pool gives the batches. A stream cannot wait, so it takes them past the budget.
+	Pool *record.Pool
+	// MaxLine cuts longer lines, in bytes.
+	MaxLine int
+	// Stats is counted into by all readers.
+	Stats *Stats
+	// Log takes what a person should know.
+	Log *slog.Logger
+
+	tail int // windowTail, in tests less
+}
+
+var _ source.Opener = (*Opener)(nil)
+
+// Stats counts what readers did. It is safe for concurrent use.
+type Stats struct {
+	// Opens are streams opened, repeats included; Full are those among the reopened ones
+	// that had to ask the engine to search its log from the start.
+	Opens, Full atomic.Int64
+	// Truncated are lines cut to MaxLine.
+	Truncated atomic.Int64
+	// Repeats are records that a reopened stream brought again and that were dropped.
+	Repeats atomic.Int64
+
+	errors [reasons]atomic.Int64
+}
+
+// reason is why a stream broke or could not be opened.
+type reason int
+
+const (
+	unreachable reason = iota
+	broken
+	inBand
+	garbage
+	conflict
+	unsupported
+	other
+	reasons
+)
+
+var reasonNames = [reasons]string{"unreachable", "broken", "in_band", "garbage", "conflict", "unsupported", "other"}
+
+func reasonOf(err error) reason {
+	switch {
+	case errors.Is(err, docker.ErrInBand):
+		return inBand
+	case errors.Is(err, docker.ErrGarbage):
+		return garbage
+	case errors.Is(err, docker.ErrConflict):
+		return conflict
+	case errors.Is(err, docker.ErrUnsupported):
+		return unsupported
+	case errors.Is(err, docker.ErrUnreachable):
+		return unreachable
+	case errors.Is(err, errStream):
+		return broken
+	}
+	return other
+}
+
+// Errors returns the errors so far by reason: container_stream_errors_total{reason}.
+func (s *Stats) Errors() map[string]int64 {
+	out := make(map[string]int64, reasons)
+	for i := range s.errors {
+		out[reasonNames[i]] = s.errors[i].Load()
+	}
+	return out
+}
+
+// Open returns a reader that goes on from a cursor, or from t.Since if the container
+// was never seen. It asks the engine for nothing yet and cannot fail: an engine that
+// does not answer is tried again by Next.
+func (o *Opener) Open(ctx context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
+	if t.Container == nil || t.Source == nil {
+		return nil, errors.New("open a container's stream: the target is no container; this is a bug in log_capturer")
+	}
+	r := &Reader{opener: o, target: t, changed: make(chan struct{}, 1), tracker: newTracker(from, t.Since)}
+	r.last = cmp.Or(o.tail, windowTail)
+	r.life, r.end = context.WithCancel(ctx)
+	r.lines.max = o.MaxLine
+	if r.tracker.unsure {
+		r.unread = r.tracker.since()
+	}
+	return r, nil
+}

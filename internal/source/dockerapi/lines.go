@@ -1,0 +1,98 @@
+package dockerapi
+
+import "github.com/logcapturer/log_capturer/internal/docker"
+
+// keepBuffer is the size in bytes up to which the memory of a joined line is kept.
+const keepBuffer = 64 << 10
+
+// line is a whole line as the container wrote it, without its newline.
+type line struct {
+	out  int // 0 stdout, 1 stderr
+	time int64
+	data []byte // valid until the next piece is joined
+	cut  bool
+}
+
+// lines joins pieces to lines, per output.
+type lines struct {
+	max   int
+	parts [2]part
+}
+
+// part is a line that is still incomplete.
+type part struct {
+	open bool
+	time int64
+	data []byte
+	cut  bool
+}
+
+// add joins a piece and returns the line that it ends, if any. again means that it ended
+// an earlier line by not being part of it, and is to be added once more.
+func (l *lines) add(p docker.Piece) (ln line, ok, again bool) {
+	i := 0
+	if p.Stderr {
+		i = 1
+	}
+	part := &l.parts[i]
+	if part.open && part.time != p.Time {
+		return l.end(i), true, true
+	}
+	if !part.open && p.End {
+		data, cut := p.Data, len(p.Data) > l.max
+		if cut {
+			data = data[:l.max]
+		}
+		return line{i, p.Time, data, cut}, true, false
+	}
+	if !part.open {
+		part.open, part.time, part.cut = true, p.Time, false
+		if cap(part.data) > keepBuffer {
+			part.data = nil
+		}
+		part.data = part.data[:0]
+	}
+	room := l.max - len(part.data)
+	if len(p.Data) > room {
+		p.Data, part.cut = p.Data[:room], true
+	}
+	part.data = append(part.data, p.Data...)
+	if !p.End {
+		return line{}, false, false
+	}
+	return l.end(i), true, false
+}
+
+func (l *lines) end(i int) line {
+	part := &l.parts[i]
+	part.open = false
+	return line{i, part.time, part.data, part.cut}
+}
+
+// flush returns one line that was left incomplete, as it is.
+func (l *lines) flush() (line, bool) {
+	for i := range l.parts {
+		if l.parts[i].open {
+			return l.end(i), true
+		}
+	}
+	return line{}, false
+}
+
+// forget gives up what is incomplete: it will be read again.
+func (l *lines) forget() {
+	for i := range l.parts {
+		l.parts[i].open = false
+	}
+}
+
+// oldest returns the timestamp of the oldest incomplete line, 0 = none.
+func (l *lines) oldest() int64 {
+	var at int64
+	for _, p := range l.parts {
+		if p.open {
+			at = older(at, p.time)
+		}
+	}
+	return at
+}

@@ -1,0 +1,170 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"sync"
+)
+
+// positionName is the file that holds how far the spool was acknowledged: two slots,
+// written in turn, so that a torn write leaves the one before. It is written in place:
+// that needs no room on a full disk.
+const (
+	positionName = "position"
+	slotSize     = 512
+	slotBytes    = 48
+)
+
+var positionMagic = [8]byte{'L', 'C', 'S', 'P', 'P', 'O', 'S', 0}
+
+// position says that all records up to seq, with all lines before the count of lines,
+// are acknowledged.
+type position struct {
+	salt       uint32
+	generation uint64
+	seq, lines uint64
+}
+
+type positionFile struct {
+	fs FS
+
+	mu   sync.Mutex
+	file File
+	now  position
+	// dirty: written but not synced.
+	dirty bool
+}
+
+func (p *position) encode() []byte {
+	b := make([]byte, slotBytes)
+	copy(b, positionMagic[:])
+	le.PutUint16(b[8:], version)
+	le.PutUint32(b[12:], p.salt)
+	le.PutUint64(b[16:], p.generation)
+	le.PutUint64(b[24:], p.seq)
+	le.PutUint64(b[32:], p.lines)
+	le.PutUint32(b[40:], crc32.Checksum(b[:40], castagnoli))
+	return b
+}
+
+func decodePosition(b []byte) (p position, ok bool, err error) {
+	if [8]byte(b[:8]) != positionMagic || le.Uint32(b[40:]) != crc32.Checksum(b[:40], castagnoli) {
+		return p, false, nil
+	}
+	if v := le.Uint16(b[8:]); v != version {
+		return p, false, errVersion(positionName, v)
+	}
+	return position{le.Uint32(b[12:]), le.Uint64(b[16:]), le.Uint64(b[24:]), le.Uint64(b[32:])}, true, nil
+}
+
+func errVersion(name string, v uint16) error {
+	return fmt.Errorf("read spool file %s: it has format version %d and this program knows %d; run the version that wrote it until the spool is empty", name, v, version)
+}
+
+// openPosition reads the position, and found=false when there was none that is valid.
+func openPosition(dir FS) (p *positionFile, found bool, err error) {
+	p = &positionFile{fs: dir}
+	file, err := dir.Open(positionName, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("open the spool's position: %w", err)
+	}
+	p.file = file
+	for i := range 2 {
+		b := make([]byte, slotBytes)
+		if _, err := file.ReadAt(b, int64(i*slotSize)); err != nil && !errors.Is(err, io.EOF) {
+			return nil, false, errors.Join(fmt.Errorf("read the spool's position: %w", err), file.Close())
+		}
+		slot, ok, err := decodePosition(b)
+		if err != nil {
+			return nil, false, errors.Join(err, file.Close())
+		}
+		if ok && (!found || slot.generation > p.now.generation) {
+			p.now, found = slot, true
+		}
+	}
+	return p, found, nil
+}
+
+// create replaces the file by a new one that holds p.now in both slots, durably.
+func (p *positionFile) create() error {
+	if p.now.salt == 0 {
+		p.now.salt = rand.Uint32() | 1
+	}
+	const temp = positionName + ".tmp"
+	if err := p.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the spool's old %s: %w", temp, err)
+	}
+	file, err := p.fs.Open(temp, os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return fmt.Errorf("create the spool's position: %w", err)
+	}
+	slot := p.now.encode()
+	_, err0 := file.WriteAt(slot, 0)
+	_, err1 := file.WriteAt(slot, slotSize)
+	err = errors.Join(err0, err1)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = p.fs.Rename(temp, positionName)
+	}
+	if err == nil {
+		err = p.fs.Sync()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the spool's position: %w", err), file.Close())
+	}
+	old := p.file
+	p.file, p.dirty = file, false
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// write keeps the position over the end of this process; Sync over a power cut.
+func (p *positionFile) write(seq, lines uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.seq, p.now.lines = seq, lines
+	p.now.generation++
+	if _, err := p.file.WriteAt(p.now.encode(), int64(p.now.generation%2)*slotSize); err != nil {
+		return fmt.Errorf("write the spool's position: %w; after a crash some entries would be sent again", err)
+	}
+	p.dirty = true
+	return nil
+}
+
+// sync makes the position durable. What a failed fsync leaves behind is not known, so
+// the file is then made anew.
+func (p *positionFile) sync() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dirty {
+		return nil
+	}
+	err := p.file.Sync()
+	if err == nil {
+		p.dirty = false
+		return nil
+	}
+	if p.create() == nil {
+		return nil
+	}
+	return fmt.Errorf("sync the spool's position: %w; after a power cut some entries would be sent again", err)
+}
+
+func (p *positionFile) close() error {
+	if p.file == nil {
+		return nil
+	}
+	return errors.Join(p.sync(), p.file.Close())
+}

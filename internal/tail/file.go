@@ -1,0 +1,144 @@
+package tail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+)
+
+// FingerprintSize is how many of a file's first bytes tell it from another that
+// was given the same inode number.
+const FingerprintSize = 1024
+
+// ErrNotRegular is returned for a path that is no regular file (a FIFO, a device, a
+// directory): opening it could block or read what is no log.
+var ErrNotRegular = errors.New("not a regular file")
+
+// File is one generation of a log, held open: it can be read to its end whatever
+// becomes of its name. It is a bare descriptor, without the poller, and has one
+// user at a time.
+type File struct {
+	ID     position.FileID
+	fd     int
+	start  int64 // bytes that are not this log's to read
+	newest bool  // it had the log's own name when it was opened
+	open   *atomic.Int64
+}
+
+// openFile opens path for reading without ever blocking. With follow, a symlink is
+// followed; else it is refused.
+func openFile(path string, follow bool, open *atomic.Int64) (*File, error) {
+	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	if !follow {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := retryEINTR(func() (int, error) { return unix.Open(path, flags, 0) })
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("stat %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("open %s: %w", path, ErrNotRegular)
+	}
+	open.Add(1)
+	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd, open: open}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		f.ID.Birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return f, nil
+}
+
+func (f *File) close() {
+	if f.fd >= 0 {
+		_ = unix.Close(f.fd)
+		f.fd = -1
+		f.open.Add(-1)
+	}
+}
+
+// Size returns the file's size in bytes now.
+func (f *File) Size() (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return 0, fmt.Errorf("stat log file: %w", err)
+	}
+	return st.Size, nil
+}
+
+// ReadAt fills buf from offset off, as far as the file goes; it returns what it read
+// and io.EOF when that is nothing.
+func (f *File) ReadAt(buf []byte, off int64) (int, error) {
+	n := 0
+	for n < len(buf) {
+		got, err := retryEINTR(func() (int, error) { return unix.Pread(f.fd, buf[n:], off+int64(n)) })
+		if err != nil {
+			return n, fmt.Errorf("read log file at %d: %w", off, err)
+		}
+		if got == 0 {
+			break
+		}
+		n += got
+	}
+	if n == 0 && len(buf) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (f *File) is(device, inode uint64) bool { return f.ID.Device == device && f.ID.Inode == inode }
+
+// modTime returns when the file was last written to, ns since the epoch; 0 if unknown.
+func (f *File) modTime() int64 {
+	var st unix.Stat_t
+	if unix.Fstat(f.fd, &st) != nil {
+		return 0
+	}
+	return st.Mtim.Nano()
+}
+
+// Same tells whether f is the file that pos speaks of: same device, inode and birth,
+// and the same first bytes.
+func (f *File) Same(pos *position.FilePos) bool {
+	if f.ID != pos.FileID {
+		return false
+	}
+	sum, n := f.fingerprint(pos.FingerprintLen)
+	return n == pos.FingerprintLen && (n == 0 || sum == pos.Fingerprint)
+}
+
+// Identify writes who f is into pos. The fingerprint is taken again while the file
+// had less than FingerprintSize bytes the last time, so that it costs one small read
+// per batch at the start of a file and nothing after.
+func (f *File) Identify(pos *position.FilePos) {
+	if pos.FileID == f.ID && pos.FingerprintLen == FingerprintSize {
+		return
+	}
+	pos.FileID = f.ID
+	pos.Fingerprint, pos.FingerprintLen = f.fingerprint(FingerprintSize)
+}
+
+func (f *File) fingerprint(size int) (sum uint64, n int) {
+	var buf [FingerprintSize]byte
+	n, _ = f.ReadAt(buf[:min(size, FingerprintSize)], 0)
+	return xxhash.Sum64(buf[:n]), n
+}
+
+func retryEINTR(fn func() (int, error)) (int, error) {
+	for {
+		n, err := fn()
+		if err != unix.EINTR { //nolint:errorlint // a bare errno from the kernel
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,293 @@
+// Package tail follows a log through its rotations.
+//
+// A Log is a path and the generations of files that were or are behind it. Look
+// opens every generation that was not seen before, newest name first, and queues
+// the descriptors in writing order; the reader drains them one after the other. An
+// open descriptor survives renames and removal, so nothing is lost however far the
+// reader is behind. A generation is held until it is read to its end and has a
+// successor, so its inode number cannot be given to another file in the meantime.
+//
+// A Watcher tells, through inotify, when to look; looking is the truth, the hint
+// may be missing.
+package tail
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+)
+
+// maxOlder bounds how many older names Look walks.
+const maxOlder = 1000
+
+// Options say how a log's generations are found.
+type Options struct {
+	// FollowSymlinks lets the path be a symlink.
+	FollowSymlinks bool
+	// History also takes the older generations path.1, path.2 … of a log that is seen
+	// for the first time. Log files leave them to their own paths.
+	History bool
+	// Claim, if set, is asked before a generation is taken, and tells from which offset
+	// it is this log's to read; false leaves it to another log.
+	Claim func(position.FileID) (start int64, ok bool)
+	// Open counts the descriptors held, for the books.
+	Open *atomic.Int64
+}
+
+// Log is a rotated log. Look may be called by anybody; the other methods by its reader.
+type Log struct {
+	path string
+	opt  Options
+
+	mu     sync.Mutex
+	queue  []*File // in writing order; the last is the newest known
+	closed bool
+	missed int // times that the newest known generation was no longer found
+}
+
+// NewLog returns the log at path with no generation open yet.
+func NewLog(path string, opt Options) *Log { return &Log{path: path, opt: opt} }
+
+// Path returns the name of the newest generation.
+func (l *Log) Path() string { return l.path }
+
+// Resume opens the generation that pos speaks of, wherever it was renamed to in its
+// directory, and all that came after it. When it is gone (found = false), those that
+// were written to after the given time (ns since the epoch) came after it. Without
+// pos it is the first Look.
+func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error) {
+	if pos == nil {
+		_, err = l.Look()
+		return true, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
+	if !found {
+		fresh = writtenAfter(fresh, after)
+		if old := l.renamed(pos); old != nil {
+			fresh, found = append(fresh, old), true
+		}
+	}
+	if last := len(fresh) - 1; found && !l.claim(fresh[last]) { // another log goes on with it
+		fresh[last].close()
+		fresh = fresh[:last]
+	}
+	slices.Reverse(fresh)
+	l.queue = fresh
+	return found, err
+}
+
+// Look opens the generations that came since the last look and tells whether there
+// are any.
+func (l *Log) Look() (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false, nil
+	}
+	if len(l.queue) == 0 {
+		fresh, _, err := l.walk(func(*File) bool { return false }, l.opt.History)
+		slices.Reverse(fresh)
+		l.queue = fresh
+		return len(fresh) > 0, err
+	}
+	newest := l.queue[len(l.queue)-1]
+	var st unix.Stat_t
+	if unix.Stat(l.path, &st) == nil && newest.is(st.Dev, st.Ino) {
+		return false, nil // the usual case, for one system call
+	}
+	fresh, found, err := l.walk(func(f *File) bool { return f.ID == newest.ID }, true)
+	if found {
+		fresh[len(fresh)-1].close() // the second descriptor of the one that is held
+		fresh = fresh[:len(fresh)-1]
+	} else if fresh = writtenAfter(fresh, newest.modTime()-1); len(fresh) > 1 {
+		// The newest known is gone and there are several new ones: others may have come and gone.
+		l.missed++
+	}
+	slices.Reverse(fresh)
+	l.queue = append(l.queue, fresh...)
+	return len(fresh) > 0, err
+}
+
+// writtenAfter keeps the file that has the log's own name, and those that were last
+// written to after t; it closes the others.
+func writtenAfter(files []*File, t int64) []*File {
+	return slices.DeleteFunc(files, func(f *File) bool {
+		if f.newest || f.modTime() > t {
+			return false
+		}
+		f.close()
+		return true
+	})
+}
+
+// renamed finds the file of pos under another name of the log's directory, one that
+// begins like the log's: rotation by date, for example.
+func (l *Log) renamed(pos *position.FilePos) *File {
+	dir, base := filepath.Split(l.path)
+	stem := strings.TrimSuffix(base, filepath.Ext(base))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(e.Name(), stem) {
+			continue
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || st.Ino != pos.Inode {
+			continue
+		}
+		f, err := openFile(filepath.Join(dir, e.Name()), false, l.opt.Open)
+		if err != nil {
+			continue
+		}
+		if f.Same(pos) {
+			return f
+		}
+		f.close()
+	}
+	return nil
+}
+
+// walk opens path, path.1, path.2 … until one is known, and returns them newest
+// first, the known one last. A rotation in between shifts names to older numbers,
+// so going from new to old can meet a file twice but never miss one; the one that
+// it created meanwhile is found by the next look.
+func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found bool, err error) {
+	missing := 0
+	for n := 0; n <= maxOlder && missing < 2; n++ {
+		name := l.path
+		if n > 0 {
+			if !older {
+				break
+			}
+			name = fmt.Sprintf("%s.%d", l.path, n)
+		}
+		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
+		if openErr != nil {
+			if !errors.Is(openErr, fs.ErrNotExist) {
+				err = errors.Join(err, openErr)
+			}
+			if n > 0 || !errors.Is(openErr, fs.ErrNotExist) {
+				missing++ // between two renames of a rotation one name may be missing
+			}
+			continue
+		}
+		missing, f.newest = 0, n == 0
+		if slices.ContainsFunc(files, func(o *File) bool { return o.ID == f.ID }) {
+			f.close()
+			continue
+		}
+		if known(f) {
+			return append(files, f), true, err
+		}
+		if !l.claim(f) {
+			f.close()
+			continue
+		}
+		files = append(files, f)
+	}
+	return files, false, err
+}
+
+func (l *Log) claim(f *File) (ok bool) {
+	if l.opt.Claim == nil {
+		return true
+	}
+	f.start, ok = l.opt.Claim(f.ID)
+	return ok
+}
+
+// Current returns the generation to read now, nil if none is known.
+func (l *Log) Current() *File {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return nil
+	}
+	return l.queue[0]
+}
+
+// Superseded tells whether the current generation has a successor that was written
+// to. Only then is it complete: after a rename its writer may go on for a while,
+// until it opens the new file.
+func (l *Log) Superseded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) < 2 {
+		return false
+	}
+	if len(l.queue) > 2 {
+		return true
+	}
+	size, err := l.queue[1].Size()
+	return err == nil && size > 0
+}
+
+// Advance closes the current generation and goes on to its successor.
+func (l *Log) Advance() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) < 2 {
+		return
+	}
+	l.queue[0].close()
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+}
+
+// Each calls fn with every generation held.
+func (l *Log) Each(fn func(*File)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.queue {
+		fn(f)
+	}
+}
+
+// Holds tells whether the file is the current generation or a later one.
+func (l *Log) Holds(id position.FileID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.queue, func(f *File) bool { return f.ID == id })
+}
+
+// Held returns how many generations are open.
+func (l *Log) Held() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
+// TakeMissed returns how often generations may have been missed since the last call.
+func (l *Log) TakeMissed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.missed
+	l.missed = 0
+	return n
+}
+
+// Close closes all generations.
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.queue {
+		f.close()
+	}
+	l.queue, l.closed = nil, true
+}

@@ -1,0 +1,224 @@
+package tail
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watcher turns inotify events into calls. It needs one goroutine (Run) however
+// many logs it watches.
+//
+// A busy file costs no events: Arm watches a file for its next write only, and a
+// reader arms it when it has nothing left to read. Directories are watched all the
+// time, for names that appear (new generations, new files). The general-purpose
+// fsnotify cannot do either: it reports every write to every file of a directory.
+type Watcher struct {
+	fd *os.File
+
+	mu    sync.Mutex
+	dirs  map[string]*dirWatch
+	byWD  map[int32]*dirWatch
+	armed map[int32]func()
+}
+
+type dirWatch struct {
+	path  string
+	wd    int32
+	names map[string]func() // by base name
+	any   func(name string)
+}
+
+// NewWatcher opens an inotify instance; Close frees it.
+func NewWatcher() (*Watcher, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("open inotify: %w; raise fs.inotify.max_user_instances", err)
+	}
+	return &Watcher{
+		fd:   os.NewFile(uintptr(fd), "inotify"),
+		dirs: map[string]*dirWatch{}, byWD: map[int32]*dirWatch{}, armed: map[int32]func(){},
+	}, nil
+}
+
+// Close ends Run.
+func (w *Watcher) Close() error { return w.fd.Close() }
+
+const dirMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_ONLYDIR
+
+// WatchName calls fn, in Run's goroutine, whenever a file called name appears in
+// dir. fn must be quick. One name of a directory has one watcher.
+func (w *Watcher) WatchName(dir, name string, fn func()) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d, err := w.dir(dir)
+	if err != nil {
+		return err
+	}
+	d.names[name] = fn
+	return nil
+}
+
+// UnwatchName ends WatchName.
+func (w *Watcher) UnwatchName(dir, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d := w.dirs[dir]; d != nil {
+		delete(d.names, name)
+		w.drop(d)
+	}
+}
+
+// WatchDir calls fn with every name that appears in dir; nil ends that.
+func (w *Watcher) WatchDir(dir string, fn func(name string)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d, err := w.dir(dir)
+	if err != nil {
+		return err
+	}
+	d.any = fn
+	w.drop(d)
+	return nil
+}
+
+// dir returns the watch of a directory, made if need be. A directory that was
+// removed and made again is watched anew.
+func (w *Watcher) dir(path string) (*dirWatch, error) {
+	if d := w.dirs[path]; d != nil {
+		return d, nil
+	}
+	wd, err := w.add(path, dirMask)
+	if err != nil {
+		return nil, err
+	}
+	d := &dirWatch{path: path, wd: wd, names: map[string]func(){}}
+	w.dirs[path], w.byWD[wd] = d, d
+	return d, nil
+}
+
+func (w *Watcher) drop(d *dirWatch) {
+	if len(d.names) > 0 || d.any != nil {
+		return
+	}
+	delete(w.dirs, d.path)
+	delete(w.byWD, d.wd)
+	w.control(func(fd int) { _, _ = unix.InotifyRmWatch(fd, uint32(d.wd)) })
+}
+
+// Arm calls fn, in Run's goroutine, at the next write to f, once. The caller looks
+// at the file's size again afterwards, for what was written before it was armed.
+func (w *Watcher) Arm(f *File, fn func()) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wd, err := w.add(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.IN_MODIFY|unix.IN_ONESHOT)
+	if err != nil {
+		return err
+	}
+	w.armed[wd] = fn
+	return nil
+}
+
+func (w *Watcher) add(path string, mask uint32) (wd int32, err error) {
+	err = os.ErrClosed
+	w.control(func(fd int) {
+		var n int
+		n, err = unix.InotifyAddWatch(fd, path, mask)
+		wd = int32(n)
+	})
+	if errors.Is(err, unix.ENOSPC) {
+		return 0, fmt.Errorf("watch %s: the limit of inotify watches is reached; raise fs.inotify.max_user_watches", path)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("watch %s: %w", path, err)
+	}
+	return wd, nil
+}
+
+// control calls fn with the descriptor unless the watcher is closed.
+func (w *Watcher) control(fn func(fd int)) {
+	if c, err := w.fd.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { fn(int(fd)) })
+	}
+}
+
+// Run reads events until ctx ends or the watcher is closed.
+func (w *Watcher) Run(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { _ = w.fd.Close() })()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := w.fd.Read(buf)
+		if err != nil {
+			return
+		}
+		w.handle(buf[:n])
+	}
+}
+
+// handle decodes struct inotify_event records (inotify(7)): wd, mask, cookie, len, name.
+func (w *Watcher) handle(events []byte) {
+	for len(events) >= unix.SizeofInotifyEvent {
+		wd := int32(binary.NativeEndian.Uint32(events))
+		mask := binary.NativeEndian.Uint32(events[4:])
+		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
+		name := strings.TrimRight(string(events[unix.SizeofInotifyEvent:min(size, len(events))]), "\x00")
+		events = events[min(size, len(events)):]
+		for _, fn := range w.calls(wd, mask, name) {
+			fn()
+		}
+	}
+}
+
+// calls returns what an event asks for, to be called without the lock.
+func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if mask&unix.IN_Q_OVERFLOW != 0 {
+		return w.all()
+	}
+	if fn := w.armed[wd]; fn != nil {
+		delete(w.armed, wd)
+		return []func(){fn}
+	}
+	d := w.byWD[wd]
+	if d == nil {
+		return nil
+	}
+	if mask&unix.IN_IGNORED != 0 { // the directory is gone
+		delete(w.dirs, d.path)
+		delete(w.byWD, wd)
+		return nil
+	}
+	var out []func()
+	if fn := d.names[name]; fn != nil {
+		out = append(out, fn)
+	}
+	if d.any != nil {
+		out = append(out, func() { d.any(name) })
+	}
+	return out
+}
+
+// all returns every call there is: events were lost, so everybody looks.
+func (w *Watcher) all() []func() {
+	var out []func()
+	for wd, fn := range w.armed {
+		delete(w.armed, wd)
+		out = append(out, fn)
+	}
+	for _, d := range w.dirs {
+		for _, fn := range d.names {
+			out = append(out, fn)
+		}
+		if d.any != nil {
+			out = append(out, func() { d.any("") })
+		}
+	}
+	return out
+}

@@ -1,0 +1,186 @@
+// Package e2e runs the agent, as a process, on a real Docker engine, real files and a
+// real Loki, and counts every line by its source and number.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/logcapturer/log_capturer/test/harness"
+	"github.com/logcapturer/log_capturer/test/loggen/line"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// world is one test's engine, Loki, agent and oracle.
+type world struct {
+	t      *testing.T
+	engine *harness.DockerEngine
+	loki   *harness.LokiServer
+	agent  *harness.AgentProcess
+	ledger *harness.Ledger
+	run    string // value of the label that keeps this test's entries apart
+	start  time.Time
+}
+
+// newWorld prepares everything but the agent.
+func newWorld(t *testing.T, engine *harness.DockerEngine, loki *harness.LokiServer) *world {
+	return &world{
+		t: t, engine: engine, loki: loki, ledger: harness.NewLedger(),
+		run: fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano()), start: time.Now().Add(-time.Minute),
+	}
+}
+
+// config returns a configuration that captures only what this test makes.
+func (w *world) config(read, extra, glob string) string {
+	include := "[]"
+	if glob != "" {
+		include = fmt.Sprintf("[%q]", glob)
+	}
+	key, value := w.engine.Label()
+	return fmt.Sprintf(`
+container_monitor:
+  docker_host: %q
+  read: %s
+  include: {labels: {%s: %q, e2e: %q}}
+  labels: [e2e]
+%s
+file_monitor:
+  enabled: %v
+  include: %s
+sinks:
+  loki:
+    url: %s
+    labels: {run: %q}
+`, w.engine.Host(), read, key, value, w.run, extra, glob != "", include, w.loki.URL, w.run)
+}
+
+func (w *world) startAgent(config string) {
+	w.t.Helper()
+	w.agent = harness.StartAgent(w.t, config)
+}
+
+// container runs loggen and expects its lines 1 to n.
+func (w *world) container(n int64, o harness.RunOptions) *harness.Container {
+	w.t.Helper()
+	if o.Labels == nil {
+		o.Labels = map[string]string{}
+	}
+	o.Labels["e2e"] = w.run
+	o.Args = append([]string{"-n", fmt.Sprint(n)}, o.Args...)
+	c := w.engine.Run(w.t, o)
+	w.ledger.Expect(c.Name, 1, n)
+	return c
+}
+
+// selector is the LogQL selector of this test's entries.
+func (w *world) selector() string { return fmt.Sprintf("{run=%q}", w.run) }
+
+// arrived waits until Loki has as many lines as are expected.
+func (w *world) arrived(deadline time.Duration) {
+	w.t.Helper()
+	want := w.ledger.Total()
+	harness.Eventually(w.t, deadline, fmt.Sprintf("%d lines in Loki", want), func() (bool, string) {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+		defer cancel()
+		n, err := w.loki.Count(ctx, w.selector(), w.start, time.Now().Add(time.Minute))
+		return err == nil && n >= want, fmt.Sprintf("%d lines, error %v", n, err)
+	})
+}
+
+// query returns all of this test's entries.
+func (w *world) query() []harness.Stream {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	defer cancel()
+	streams, err := w.loki.Query(ctx, w.selector(), w.start, time.Now().Add(time.Minute))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return streams
+}
+
+// exactlyOnce waits for all lines, then reads them back and counts each.
+func (w *world) exactlyOnce(deadline time.Duration) {
+	w.t.Helper()
+	w.arrived(deadline)
+	report := w.ledger.Check(w.query())
+	w.t.Logf("%d lines expected\n%s", w.ledger.Total(), report)
+	if !report.OK() {
+		w.t.Error("not every line is in Loki exactly once")
+	}
+}
+
+// balanced waits until the agent's books are quiet and checks the law of conservation.
+func (w *world) balanced() {
+	w.t.Helper()
+	harness.Eventually(w.t, 10*time.Second, "balanced books", func() (bool, string) {
+		m, err := w.agent.Scrape()
+		if err != nil {
+			return false, err.Error()
+		}
+		read := m.Sum("log_capturer_lines_read_total")
+		there := m.Sum("log_capturer_lines_acked_total") + m.Sum("log_capturer_lines_in_flight") + m.Sum("log_capturer_lines_spooled") +
+			m.Sum("log_capturer_lines_deadlettered_total") + m.Sum("log_capturer_lines_dropped_total")
+		return read == there && m.Sum("log_capturer_lines_in_flight") == 0, fmt.Sprintf("read %.0f, accounted for %.0f", read, there)
+	})
+}
+
+// logFile is a log file that is rotated by renaming.
+type logFile struct {
+	path string
+	keep int
+	f    *os.File
+	seq  int64
+	size int
+}
+
+func newLogFile(path string, keep int) *logFile { return &logFile{path: path, keep: keep} }
+
+// write appends n lines, and rotates before each rotateEvery-th.
+func (l *logFile) write(n, rotateEvery int64) error {
+	var buf []byte
+	for range n {
+		if l.f == nil || rotateEvery > 0 && l.seq > 0 && l.seq%rotateEvery == 0 {
+			if err := l.rotate(); err != nil {
+				return err
+			}
+		}
+		l.seq++
+		buf = append(line.Append(buf[:0], line.Plain, l.id(), l.seq, 0, time.Now()), '\n')
+		if _, err := l.f.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *logFile) id() string { return strings.TrimSuffix(filepath.Base(l.path), ".log") }
+
+func (l *logFile) rotate() error {
+	if l.f != nil {
+		if err := l.f.Close(); err != nil {
+			return err
+		}
+		for n := l.keep - 1; n > 0; n-- {
+			_ = os.Rename(fmt.Sprintf("%s.%d", l.path, n), fmt.Sprintf("%s.%d", l.path, n+1)) // may not be there
+		}
+		if err := os.Rename(l.path, l.path+".1"); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	l.f = f
+	return err
+}
+
+func (l *logFile) close() {
+	if l.f != nil {
+		_ = l.f.Close()
+	}
+}

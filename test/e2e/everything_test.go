@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logcapturer/log_capturer/test/harness"
+)
+
+// The main job: 20 containers and 5 files, all rotating fast, while the agent, Loki
+// and a container restart and a burst of containers lives and dies.
+func TestEveryLineReachesLokiOnce(t *testing.T) {
+	const lines = 10_000
+	w := newWorld(t, harness.Engine(t), harness.PrivateLoki(t, harness.LokiOptions{}))
+	dir := t.TempDir()
+	w.startAgent(w.config("auto", "", filepath.Join(dir, "*.log")))
+
+	shapes := [][]string{
+		{"-format", "plain"},
+		{"-format", "json", "-stderr-every", "7"},
+		{"-format", "nginx", "-stderr-every", "50"},
+		{"-format", "mixed", "-long-every", "500", "-long-bytes", "40000"},
+	}
+	rotation := map[string]string{"max-size": "100k", "max-file": "200"}
+	var containers []*harness.Container
+	for i := range 20 {
+		args := append([]string{"-rate", "600", "-hold", "-state", "/seq"}, shapes[i%len(shapes)]...)
+		containers = append(containers, w.container(lines, harness.RunOptions{
+			Name: fmt.Sprintf("%s-c%d", harnessName(w), i), Args: args, LogOpts: rotation,
+		}))
+	}
+	var writers errgroup.Group
+	for i := range 5 {
+		f := newLogFile(filepath.Join(dir, fmt.Sprintf("file%d.log", i)), 100)
+		w.ledger.Expect(f.id(), 1, lines)
+		writers.Go(func() error {
+			defer f.close()
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for range lines / 10 {
+				<-tick.C
+				if err := f.write(10, 500); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+
+	w.reached(0.1)
+	containers[1].Restart(t) // goes on where its numbers ended
+	w.reached(0.2)
+	var burst errgroup.Group
+	burst.SetLimit(8)
+	for i := range 50 {
+		name := fmt.Sprintf("%s-rm%d", harnessName(w), i)
+		w.ledger.Expect(name, 1, 20)
+		burst.Go(func() error {
+			_, err := w.engine.RunContainer(context.WithoutCancel(t.Context()), harness.RunOptions{
+				Name: name, Args: []string{"-n", "20"}, Labels: map[string]string{"e2e": w.run}, AutoRemove: true,
+			})
+			return err
+		})
+	}
+	if err := burst.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.reached(0.4)
+	w.agent.Stop(t)
+	w.agent.Start(t)
+	w.reached(0.6)
+	w.loki.Restart(t)
+	if err := writers.Wait(); err != nil {
+		t.Fatal(err)
+	}
+
+	w.exactlyOnce(3 * time.Minute)
+	w.balanced()
+}
+
+// reached waits until Loki has the given share of what is expected.
+func (w *world) reached(share float64) {
+	w.t.Helper()
+	want := int64(share * float64(w.ledger.Total()))
+	harness.Eventually(w.t, 2*time.Minute, fmt.Sprintf("%d lines in Loki", want), func() (bool, string) {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+		defer cancel()
+		n, err := w.loki.Count(ctx, w.selector(), w.start, time.Now().Add(time.Minute))
+		return err == nil && n >= want, fmt.Sprintf("%d lines, error %v", n, err)
+	})
+}
+
+// harnessName begins the names of a test's containers.
+func harnessName(w *world) string { return fmt.Sprintf("e2e-%x", w.start.UnixNano()&0xffffffff) }

@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logcapturer/log_capturer/test/harness"
+)
+
+// readers are the ways to read a container; each scenario holds for both.
+var readers = []string{"file", "stream"}
+
+func forEachReader(t *testing.T, test func(t *testing.T, read string)) {
+	for _, read := range readers {
+		t.Run(read, func(t *testing.T) { test(t, read) })
+	}
+}
+
+// Scenario 3: what was logged while the agent was down is delivered, without repeats.
+func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
+	forEachReader(t, func(t *testing.T, read string) {
+		w := newWorld(t, harness.Engine(t), harness.Loki(t))
+		w.startAgent(w.config(read, "", ""))
+		c := w.container(3000, harness.RunOptions{Args: []string{"-rate", "300", "-stderr-every", "3"}})
+		w.reached(0.1)
+		w.agent.Stop(t)
+		c.Wait(t) // the rest is written while nobody listens
+		w.agent.Start(t)
+		w.exactlyOnce(time.Minute)
+		w.balanced()
+	})
+}
+
+// Scenario 3, by force: nothing is lost when the agent is killed, and Loki shows
+// nothing twice, because what is sent again has the same timestamps.
+func TestAKilledAgentLosesNothing(t *testing.T) {
+	forEachReader(t, func(t *testing.T, read string) {
+		w := newWorld(t, harness.Engine(t), harness.Loki(t))
+		w.startAgent(w.config(read, "", ""))
+		c := w.container(6000, harness.RunOptions{Args: []string{"-rate", "600", "-stderr-every", "3"}})
+		for _, share := range []float64{0.1, 0.4} {
+			w.reached(share)
+			w.agent.Kill(t)
+			w.agent.Start(t)
+		}
+		c.Wait(t)
+		w.exactlyOnce(time.Minute)
+	})
+}
+
+// Scenario 4: after docker restart, with the same id, new lines arrive within 2 s.
+func TestARestartedContainerIsFollowed(t *testing.T) {
+	forEachReader(t, func(t *testing.T, read string) {
+		w := newWorld(t, harness.Engine(t), harness.Loki(t))
+		w.startAgent(w.config(read, "", ""))
+		c := w.container(40, harness.RunOptions{Args: []string{"-burst", "10", "-every", "1h", "-state", "/seq"}})
+		for n := range 3 {
+			w.atLeast(int64(10*(n+1)), 20*time.Second)
+			c.Restart(t)
+			began := time.Now()
+			w.atLeast(int64(10*(n+2)), 20*time.Second)
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("the lines after restart %d took %v to arrive, want under 2s", n+1, took)
+			}
+		}
+		w.exactlyOnce(20 * time.Second)
+	})
+}
+
+func (w *world) atLeast(n int64, deadline time.Duration) {
+	w.t.Helper()
+	harness.Eventually(w.t, deadline, fmt.Sprintf("%d lines in Loki", n), func() (bool, string) {
+		got, err := w.loki.Count(w.t.Context(), w.selector(), w.start, time.Now().Add(time.Minute))
+		return err == nil && got >= n, fmt.Sprintf("%d lines, error %v", got, err)
+	})
+}
+
+// Scenario 5: an engine that is absent at boot, or is restarted, is no reason to
+// restart the agent; health says so meanwhile.
+func TestTheEngineMayBeAbsentAndRestarted(t *testing.T) {
+	forEachReader(t, func(t *testing.T, read string) {
+		engine := harness.PrivateEngine(t, harness.EngineOptions{})
+		w := newWorld(t, engine, harness.Loki(t))
+		engine.Image(t)
+		engine.Stop(t)
+		w.startAgent(w.config(read, "", ""))
+		w.dockerHealth("degraded")
+		engine.Start(t)
+		w.dockerHealth("healthy")
+		first := w.container(500, harness.RunOptions{Args: []string{"-rate", "500"}})
+		first.Wait(t)
+		w.arrived(30 * time.Second)
+		engine.Restart(t)
+		second := w.container(500, harness.RunOptions{Args: []string{"-rate", "500"}})
+		second.Wait(t)
+		w.exactlyOnce(30 * time.Second)
+		w.dockerHealth("healthy")
+		if n := strings.Count(w.agent.Log(), "level=WARN"); n > 6 {
+			t.Errorf("%d warnings for two outages; once each is enough:\n%s", n, w.agent.Log())
+		}
+	})
+}
+
+func (w *world) dockerHealth(want string) {
+	w.t.Helper()
+	harness.Eventually(w.t, 20*time.Second, "docker "+want, func() (bool, string) {
+		h := w.agent.Health(w.t)
+		for _, c := range h.Components {
+			if c.Name == "container_monitor" {
+				return c.Status == want && (want == "healthy" || c.Reason != ""), fmt.Sprintf("%+v", c)
+			}
+		}
+		return false, fmt.Sprintf("no component container_monitor in %+v", h)
+	})
+}
+
+// Scenario 6: containers of docker run --rm that live for milliseconds, on a loaded host.
+func TestShortLivedContainersAreCaught(t *testing.T) {
+	w := newWorld(t, harness.Engine(t), harness.Loki(t))
+	w.startAgent(w.config("auto", "", ""))
+	var all errgroup.Group
+	all.SetLimit(8)
+	for i := range 100 {
+		name := fmt.Sprintf("%s-%d", harnessName(w), i)
+		w.ledger.Expect(name, 1, 1)
+		all.Go(func() error {
+			_, err := w.engine.RunContainer(context.WithoutCancel(t.Context()), harness.RunOptions{
+				Name: name, Args: []string{"-n", "1"}, Labels: map[string]string{"e2e": w.run}, AutoRemove: true,
+			})
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.exactlyOnce(time.Minute)
+	w.balanced()
+}
+
+// Scenario 9: a 100 KB JSON line, interleaved with the other output or on a terminal,
+// is one intact record.
+func TestLongLinesStayWhole(t *testing.T) {
+	forEachReader(t, func(t *testing.T, read string) {
+		for _, tty := range []bool{false, true} {
+			t.Run(fmt.Sprintf("tty=%v", tty), func(t *testing.T) {
+				w := newWorld(t, harness.Engine(t), harness.Loki(t))
+				w.startAgent(w.config(read, "", ""))
+				w.container(120, harness.RunOptions{ // 20 long ones: an answer of Loki is at most 4 MiB
+					TTY: tty, Args: []string{"-rate", "100", "-long-every", "6", "-long-bytes", "100000", "-stderr-every", "3"},
+				})
+				w.exactlyOnce(time.Minute)
+			})
+		}
+	})
+}
+
+// Scenario 14: the agent's own container is left out, so that it cannot feed on
+// itself. Here a container says that it is the agent by its label.
+func TestContainersThatAreLeftOut(t *testing.T) {
+	w := newWorld(t, harness.Engine(t), harness.Loki(t))
+	w.startAgent(w.config("auto", `
+  exclude: {names: ["*-noise"], labels: {quiet: "yes"}}`, ""))
+	mark := map[string]string{"e2e": w.run, "quiet": "yes"}
+	w.engine.Run(t, harness.RunOptions{Args: []string{"-n", "10"}, Labels: mark}).Wait(t)
+	w.engine.Run(t, harness.RunOptions{Name: harnessName(w) + "-noise", Args: []string{"-n", "10"}, Labels: map[string]string{"e2e": w.run}}).Wait(t)
+	w.container(10, harness.RunOptions{}).Wait(t)
+	w.exactlyOnce(30 * time.Second)
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package harness
+
+import "syscall"
+
+// ownGroup keeps a terminal's Ctrl-C from the child.
+func ownGroup(syscall.Signal) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
+
+// detach is not needed where dockerd does not run.
+func detach(string) error { return nil }
