@@ -17,6 +17,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
+	"github.com/logcapturer/log_capturer/internal/tail"
 )
 
 // workers is how many logs one monitor reads at the same time. Reading is far faster
@@ -48,14 +49,20 @@ func (a *agent) buildContainers(hostname string) error {
 	log := a.log.With("monitor", "containers")
 	found := discover.NewContainers(cfg, engine, hostname, log)
 	files, streams := &jsonfile.Stats{}, &dockerapi.Stats{}
+	early := a.catchEarly(found, files)
 	p := a.newPool("containers", found, map[source.Mode]source.Opener{
-		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files},
+		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early},
 		source.Stream: &dockerapi.Opener{Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, Log: log},
 	})
 	a.containerMetrics(found, engine, p, files, streams)
 	a.monitors = append(a.monitors, monitor{
 		start: func() { a.runMonitor("containers", found, p) },
-		close: engine.Close,
+		close: func() {
+			engine.Close()
+			if early != nil {
+				early.Close()
+			}
+		},
 	})
 	a.reports = append(a.reports, func() {
 		h := found.Health()
@@ -66,6 +73,22 @@ func (a *agent) buildContainers(hostname string) error {
 		a.board.Set(h.Name, status, h.Reason)
 	})
 	return nil
+}
+
+// catchEarly has json-files opened the moment they appear, for containers that are
+// gone before they are announced. Without inotify there is none.
+func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *tail.Early {
+	if a.watcher == nil || a.cfg.ContainerMonitor.Read == source.Stream {
+		return nil
+	}
+	early := tail.NewEarly(a.watcher, jsonfile.LogName, &stats.Descriptors)
+	found.OnRoot = func(dir string) {
+		if err := early.Watch(dir); err != nil {
+			a.log.Debug("containers are not watched before they are announced", "dir", dir, "error", err)
+		}
+		early.Sweep()
+	}
+	return early
 }
 
 func (a *agent) buildFiles(hostname string) {

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,50 @@ type container struct {
 	target  source.Target
 	gone    bool
 	stale   bool // details are to be asked for again
+	// presumed: the details are those of its create event, and the engine's default log
+	// driver. It is inspected with the next reconcile.
+	presumed bool
+}
+
+// presume takes in a container that is being created as one with a json-file, without
+// asking: the engine answers an inspect only when the container has started, and one
+// that lives for milliseconds would be gone by then.
+func (c *Containers) presume(d docker.Details) bool {
+	if c.driver != jsonFile || c.root == "" || c.config.Read == source.Stream {
+		return false
+	}
+	d.Driver = jsonFile
+	k := &container{details: d, skip: c.skip(d), stale: true, presumed: true}
+	if k.skip != "" {
+		return false
+	}
+	k.target.Mode, k.target.Reason, k.target.Path = c.mode(d, false)
+	if k.target.Mode != source.File {
+		return false
+	}
+	c.describe(k)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[d.ID] = k
+	return true
+}
+
+// confirm replaces what was presumed of a container by its details.
+func (c *Containers) confirm(k *container, d docker.Details) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := k.target
+	k.details, k.presumed, k.stale = d, false, false
+	mode, reason, path := c.mode(d, false)
+	if mode == old.Mode && d.Name == old.Container.Name && maps.Equal(d.Labels, old.Container.Labels) {
+		k.target.Container = containerOf(d)
+		return true
+	}
+	k.target.Mode, k.target.Reason, k.target.Path = mode, reason, path
+	if k.skip = c.skip(d); k.skip == "" {
+		c.describe(k)
+	}
+	return true
 }
 
 // add takes in a new container, or new details of a known one.
@@ -41,6 +86,9 @@ func (c *Containers) add(d docker.Details, since time.Time, gone bool) bool {
 	if k := c.get(d.ID); k != nil {
 		if gone {
 			return c.vanish(d.ID, k)
+		}
+		if k.presumed {
+			return c.confirm(k, d)
 		}
 		return c.update(k, func(old *docker.Details) { *old = d })
 	}
@@ -67,7 +115,7 @@ func (c *Containers) update(k *container, change func(*docker.Details)) bool {
 	defer c.mu.Unlock()
 	old := k.details
 	change(&k.details)
-	k.stale = false
+	k.stale = k.presumed
 	d := &k.details
 	if d.Name == old.Name && d.Running == old.Running && d.Started.Equal(old.Started) {
 		return false

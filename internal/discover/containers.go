@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +22,9 @@ const (
 	firstPause = 100 * time.Millisecond
 	maxPause   = 2 * time.Second
 )
+
+// lookTimeout bounds the inspection of a container that is not urgent.
+const lookTimeout = 250 * time.Millisecond
 
 // Containers discovers the containers of one engine: by events, with a reconcile by
 // list every so often, because the engine drops events of a slow subscriber and
@@ -34,12 +40,16 @@ type Containers struct {
 	born   time.Time
 	log    *slog.Logger
 	status status
+	// OnRoot, if set, is told where a local engine keeps its containers' directories,
+	// before each list.
+	OnRoot func(dir string)
 
 	mu    sync.Mutex
 	known map[string]*container // by container id
 
 	// Used by Run alone.
 	root    string // the engine's data directory, as soon as it is known
+	driver  string // the log driver of containers that name none
 	last    int64  // time of the newest event
 	events  recent
 	applied bool
@@ -121,8 +131,8 @@ func (c *Containers) session(ctx context.Context, apply func([]source.Target), c
 		return err
 	}
 	defer events.Close()
-	if root, err := c.engine.RootDir(ctx); err == nil {
-		c.root = root // not necessary, and a proxy in front of the engine may refuse it
+	if info, err := c.engine.Info(ctx); err == nil { // not necessary, and a proxy in front of the engine may refuse it
+		c.root, c.driver = info.RootDir, info.LogDriver
 	}
 	c.mistrust()
 	if err := c.reconcile(ctx, apply); err != nil {
@@ -162,6 +172,9 @@ func (c *Containers) mistrust() {
 
 // reconcile compares what is known with the engine's list.
 func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target)) error {
+	if c.OnRoot != nil && c.root != "" && strings.HasPrefix(c.engine.Host(), "unix://") {
+		c.OnRoot(filepath.Join(c.root, "containers"))
+	}
 	list, err := c.engine.List(ctx)
 	if err != nil {
 		return err
@@ -191,6 +204,9 @@ func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target))
 // listed takes in one container of a list and tells whether the set changed.
 func (c *Containers) listed(ctx context.Context, s docker.Summary) (bool, error) {
 	k := c.get(s.ID)
+	if k != nil && k.presumed {
+		return c.look(ctx, k, s)
+	}
 	if k == nil || k.stale {
 		var since time.Time
 		if s.Created.Before(c.born) {
@@ -199,6 +215,22 @@ func (c *Containers) listed(ctx context.Context, s docker.Summary) (bool, error)
 		return c.inspect(ctx, docker.Details{ID: s.ID, Name: s.Name, Image: s.Image, Labels: s.Labels}, since)
 	}
 	return c.update(k, func(d *docker.Details) { d.Name, d.Running = s.Name, s.Running }), nil
+}
+
+// look inspects a container that was presumed, when it is running, and not for long:
+// the engine answers late for one that is just being started or removed, and other
+// containers are created meanwhile.
+func (c *Containers) look(ctx context.Context, k *container, s docker.Summary) (bool, error) {
+	if !s.Running {
+		return false, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d, err := c.engine.Inspect(bounded, s.ID)
+	if err != nil {
+		return false, ctx.Err() // the next reconcile tries again
+	}
+	return c.confirm(k, d), nil
 }
 
 // happened takes in an event.
@@ -220,7 +252,18 @@ func (c *Containers) event(ctx context.Context, e docker.Event) (bool, error) {
 		if e.Action == "destroy" || k != nil {
 			return false, nil
 		}
-		return c.inspect(ctx, docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}, time.Time{})
+		d := docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}
+		if e.Action == "create" && c.presume(d) {
+			return true, nil
+		}
+		return c.inspect(ctx, d, time.Time{})
+	}
+	if e.Action == "start" && k.presumed {
+		_, err := os.Stat(k.target.Path)
+		_, dirErr := os.Stat(filepath.Dir(k.target.Path))
+		if err != nil && dirErr == nil { // it has another log driver
+			return c.inspect(ctx, k.details, time.Time{})
+		}
 	}
 	switch e.Action {
 	case "start":

@@ -85,17 +85,25 @@ func (c *Client) Inspect(ctx context.Context, id string) (Details, error) {
 	return d, nil
 }
 
-// RootDir returns the engine's data directory, under which the json-files lie.
-func (c *Client) RootDir(ctx context.Context) (string, error) {
+// Info is what is needed of the engine's own settings.
+type Info struct {
+	// RootDir is its data directory, under which the json-files lie.
+	RootDir string
+	// LogDriver is the one of containers that name none.
+	LogDriver string
+}
+
+// Info returns the engine's settings.
+func (c *Client) Info(ctx context.Context) (Info, error) {
 	engine, err := c.negotiated(ctx)
 	if err != nil {
-		return "", err
+		return Info{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	answer, err := engine.Info(bounded, client.InfoOptions{})
 	if err != nil {
-		return "", c.failed(ctx, "info", "", err)
+		return Info{}, c.failed(ctx, "info", "", err)
 	}
-	return answer.Info.DockerRootDir, nil
+	return Info{RootDir: answer.Info.DockerRootDir, LogDriver: answer.Info.LoggingDriver}, nil
 }

@@ -61,13 +61,14 @@ type job struct {
 	pause   time.Duration
 	failing bool // the last attempt failed, and was logged
 	left    bool // not wanted any more, but perhaps not gone; under the pool's lock
+	back    bool // announced again after its end; under the pool's lock
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
 func newJob(p *Pool, t source.Target) *job {
-	j := &job{p: p, id: t.Source.ID, mode: t.Mode, target: t}
-	j.ctx, j.cancel = context.WithCancel(p.readers.Context()) //nolint:gosec // cancelled by close of the pool's scope at the latest
+	j := &job{p: p, id: t.Source.ID, mode: t.Mode, target: t, state: running} // until start is through
+	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                 //nolint:gosec // cancelled by close of the pool's scope at the latest
 	return j
 }
 
@@ -86,7 +87,7 @@ func (j *job) start() {
 	if err := j.open(j.ctx); err != nil {
 		j.complain("open log", err)
 	}
-	j.p.wake(j)
+	j.p.put(j, again{more: true})
 }
 
 // appeared opens a new generation at once, in the watcher's goroutine.
@@ -110,6 +111,7 @@ func (j *job) update(t source.Target) {
 	r := j.reader
 	j.mu.Unlock()
 	j.left = false
+	j.back = !t.Gone && j.done.Load()
 	if same {
 		return
 	}
@@ -120,6 +122,12 @@ func (j *job) update(t source.Target) {
 	if r != nil {
 		r.Update(t)
 	}
+}
+
+// mistaken tells whether the job reads a target in a way that turned out wrong before
+// anything was read: a container was presumed to have a json-file, and has none.
+func (j *job) mistaken(t source.Target) bool {
+	return t.Mode != j.mode && j.p.Store.Get(j.id).IsZero() && (j.tracker == nil || j.tracker.Read().File == nil)
 }
 
 func sameContainer(a, b *source.Container) bool {

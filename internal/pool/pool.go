@@ -116,6 +116,10 @@ func (p *Pool) Apply(targets []source.Target) {
 		id := t.Source.ID
 		wanted[id] = true
 		j := p.jobs[id]
+		if j != nil && j.mistaken(t) {
+			j.leave()
+			j = nil
+		}
 		if j == nil {
 			j = newJob(p, t)
 			p.jobs[id] = j
@@ -280,9 +284,14 @@ func (p *Pool) settled(now time.Time) (wait time.Duration) {
 // those that have ended.
 func (p *Pool) sweep() {
 	p.mu.Lock()
-	var done, look []*job
+	var done, look, fresh []*job
 	for _, j := range p.jobs {
 		switch {
+		case j.finished() && j.back:
+			p.Store.Remove(j.id)
+			j = newJob(p, j.target)
+			p.jobs[j.id] = j
+			fresh = append(fresh, j)
 		case j.finished():
 			done = append(done, j)
 			delete(p.jobs, j.id)
@@ -296,6 +305,9 @@ func (p *Pool) sweep() {
 			p.Store.Remove(j.id)
 			p.Forget(j.id)
 		}
+	}
+	for _, j := range fresh {
+		j.start()
 	}
 	for _, j := range look {
 		p.wake(j)

@@ -38,6 +38,8 @@ type Options struct {
 	// History also takes the older generations path.1, path.2 … of a log that is seen
 	// for the first time. Log files leave them to their own paths.
 	History bool
+	// Early, if set, may have the first generation of a log that was removed meanwhile.
+	Early *Early
 	// Claim, if set, is asked before a generation is taken, and tells from which offset
 	// it is this log's to read; false leaves it to another log.
 	Claim func(position.FileID) (start int64, ok bool)
@@ -99,6 +101,7 @@ func (l *Log) Look() (bool, error) {
 	}
 	if len(l.queue) == 0 {
 		fresh, _, err := l.walk(func(*File) bool { return false }, l.opt.History)
+		fresh = l.early(fresh)
 		slices.Reverse(fresh)
 		l.queue = fresh
 		return len(fresh) > 0, err
@@ -119,6 +122,22 @@ func (l *Log) Look() (bool, error) {
 	slices.Reverse(fresh)
 	l.queue = append(l.queue, fresh...)
 	return len(fresh) > 0, err
+}
+
+// early adds the generation that was opened before anybody asked, as the oldest.
+func (l *Log) early(fresh []*File) []*File {
+	if l.opt.Early == nil {
+		return fresh
+	}
+	first := l.opt.Early.Take(l.path)
+	if first == nil {
+		return fresh
+	}
+	if slices.ContainsFunc(fresh, func(f *File) bool { return f.ID == first.ID }) {
+		first.close()
+		return fresh
+	}
+	return append(fresh, first)
 }
 
 // writtenAfter keeps the file that has the log's own name, and those that were last

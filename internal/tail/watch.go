@@ -65,6 +65,19 @@ func (w *Watcher) WatchName(dir, name string, fn func()) error {
 	return nil
 }
 
+// WatchNew is WatchName unless somebody watches that name already, or it fails; it
+// tells whether it watches now.
+func (w *Watcher) WatchNew(dir, name string, fn func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d, err := w.dir(dir)
+	if err != nil || d.names[name] != nil {
+		return false
+	}
+	d.names[name] = fn
+	return true
+}
+
 // UnwatchName ends WatchName.
 func (w *Watcher) UnwatchName(dir, name string) {
 	w.mu.Lock()

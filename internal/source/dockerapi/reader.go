@@ -217,7 +217,7 @@ func (r *Reader) step() error {
 	if !ok {
 		return nil
 	}
-	if r.tty && len(ln.data) > 0 && ln.data[len(ln.data)-1] == '\r' && !ln.cut {
+	if len(ln.data) > 0 && ln.data[len(ln.data)-1] == '\r' && !ln.cut {
 		ln.data = ln.data[:len(ln.data)-1] // the terminal's, not the program's
 	}
 	if r.tracker.repeat(ln.out, ln.time, hash(ln.time, ln.data)) {

@@ -74,7 +74,7 @@ func open(t *testing.T, e Engine, target source.Target, from position.Cursor) (*
 
 func TestWhatGoesWrongIsCountedAndReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first, second := stored{0, noon, "one\n"}, stored{1, noon + 5, "two\n"}
+		first, second := stored{0, noon, "one\n"}, stored{0, noon + 5, "two\n"}
 		engine := &answers{
 			bodies: []io.Reader{
 				nil,
@@ -169,8 +169,15 @@ func TestAClockThatIsSetBackLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hour := int64(time.Hour)
 		log := []stored{{0, noon, "a\n"}, {1, noon + 1, "b\n"}, {0, noon - hour, "c\n"}, {0, noon - hour + 1, "d\n"}, {1, noon - hour + 2, "e\n"}}
-		for n := range log {
-			engine := &scripted{log: log, cuts: []cut{{Visible: len(log), Records: n}, {Visible: len(log), Records: n + 2}}}
+		// Docker 20.10 filters each record, so what was logged after the clock was set back
+		// comes only if the reader had seen it: from the third record on.
+		for n := range 2 * len(log) {
+			suffix := n >= len(log)
+			n %= len(log)
+			if !suffix && n < 3 {
+				continue
+			}
+			engine := &scripted{log: log, suffix: suffix, cuts: []cut{{Visible: len(log), Records: n}, {Visible: len(log), Records: n + 2}}}
 			lines, err := readAll(engine, 100, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -190,7 +197,7 @@ func TestAClockThatIsSetBackLosesNothing(t *testing.T) {
 
 func TestARenameAndTheEndOfContexts(t *testing.T) {
 	pr, pw := io.Pipe()
-	engine := &answers{bodies: []io.Reader{pr}, errs: []error{docker.ErrUnreachable}}
+	engine := &answers{bodies: []io.Reader{pr}, errs: []error{nil, docker.ErrUnreachable}}
 	life, end := context.WithCancel(t.Context())
 	r, err := testOpener(&breakable{engine, pr}).Open(life, testTarget(), position.Cursor{})
 	if err != nil {
@@ -249,7 +256,7 @@ func TestACursorOfAFileReaderIsUnderstood(t *testing.T) {
 		if got := fmt.Sprint(texts(t, r)); got != "[d]" {
 			t.Error(got)
 		}
-		if since := engine.asked[0].Since; since != noon+3-slack {
+		if since := engine.asked[0].Since; since < noon+2-slack || since > noon+3-slack {
 			t.Error("asked since", since)
 		}
 	})

@@ -36,12 +36,18 @@ type Opener struct {
 	Pool    *record.Pool
 	MaxLine int // bytes; longer lines are cut
 	Stats   *Stats
+	// Early, if set, has what was opened before it was announced.
+	Early *tail.Early
 }
+
+// LogName returns the name of a container's json-file in its directory, which is
+// named by the container's ID.
+func LogName(dir string) string { return dir + "-json.log" }
 
 // Open implements source.Opener. The reader holds descriptors of all generations that
 // are not yet read, from now on.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
-	log := tail.NewLog(t.Path, tail.Options{History: true, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, max(from.Last[record.Stdout], from.Last[record.Stderr]))
 	if err != nil {
 		log.Close()
@@ -180,7 +186,7 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 		r.emitJoined(b, p, rec.output)
 		return
 	}
-	text = r.strip(text)
+	text = strip(text)
 	e := record.Entry{Output: rec.output, Time: r.clocks[rec.output].Next(rec.time)}
 	if len(text) > r.opener.MaxLine {
 		text, e.Flags = text[:r.opener.MaxLine], record.Truncated
@@ -223,20 +229,15 @@ func (r *Reader) emitJoined(b *record.Batch, p *part, output record.Output) {
 		e.Flags = record.Truncated
 		r.opener.Stats.Truncated.Add(1)
 	}
-	text := r.strip(p.text)
+	text := strip(p.text)
 	e.Off, e.Len = uint32(len(b.Arena)), uint32(len(text))
 	b.Arena = append(b.Arena, text...)
 	b.Entries = append(b.Entries, e)
 	*p = part{} // long lines are rare: their memory is not kept
 }
 
-// strip removes the carriage return that a terminal puts before each newline.
-func (r *Reader) strip(text []byte) []byte {
-	if r.target.Container != nil && r.target.Container.TTY {
-		return bytes.TrimSuffix(text, []byte("\r"))
-	}
-	return text
-}
+// strip removes the carriage return that a terminal, or Windows, puts before a newline.
+func strip(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\r")) }
 
 // Cursor implements source.Reader. While a line is incomplete on one output, the
 // cursor stays at its first part, and says how far the other output is.

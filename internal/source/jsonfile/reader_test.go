@@ -265,7 +265,6 @@ func TestTerminalLinesLoseTheirCarriageReturn(t *testing.T) {
 	l := newEngineLog(t, t.TempDir(), 3)
 	l.write("stdout", "prompt\r\n")
 	tg := target(l.path)
-	tg.Container.TTY = true
 	r, _ := open(t, tg, position.Cursor{})
 	equal(t, drain(t, r), []string{"stdout prompt"})
 }

@@ -1,0 +1,121 @@
+package tail
+
+import (
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long a file is held that nobody asks for, and how many at most.
+const (
+	earlyTime = 30 * time.Second
+	earlyMost = 512
+)
+
+// Early opens logs the moment they appear, before anybody knows whose they are: a
+// container that lives for milliseconds may be removed, its log with it, before its
+// discovery is through. What nobody asks for within half a minute is let go.
+//
+// It is for trees like the engine's: one directory per log, which holds it under a
+// name that follows from the directory's.
+type Early struct {
+	watcher *Watcher
+	logName func(dir string) string
+	open    *atomic.Int64
+
+	mu    sync.Mutex
+	held  map[string]*earlyFile // by path
+	order []string
+}
+
+type earlyFile struct {
+	file *File
+	at   time.Time
+}
+
+// NewEarly returns an Early that watches nothing yet. logName makes the log's name of
+// its directory's; open counts the descriptors held.
+func NewEarly(w *Watcher, logName func(dir string) string, open *atomic.Int64) *Early {
+	return &Early{watcher: w, logName: logName, open: open, held: map[string]*earlyFile{}}
+}
+
+// Watch watches root, in which the logs' directories appear.
+func (e *Early) Watch(root string) error {
+	return e.watcher.WatchDir(root, func(dir string) {
+		if dir == "" {
+			return
+		}
+		name := e.logName(dir)
+		path := filepath.Join(root, dir, name)
+		appeared := func() {
+			e.hold(path)
+			e.watcher.UnwatchName(filepath.Join(root, dir), name)
+		}
+		if e.watcher.WatchNew(filepath.Join(root, dir), name, appeared) {
+			e.hold(path) // it may have come before the watch
+		}
+	})
+}
+
+func (e *Early) hold(path string) {
+	f, err := openFile(path, false, e.open)
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expire(time.Now())
+	if e.held[path] != nil {
+		f.close()
+		return
+	}
+	e.held[path] = &earlyFile{f, time.Now()}
+	e.order = append(e.order, path)
+}
+
+// Take gives out the file that appeared at path, nil if there is none. It is the
+// caller's to close.
+func (e *Early) Take(path string) *File {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expire(time.Now())
+	h := e.held[path]
+	if h == nil {
+		return nil
+	}
+	f := h.file
+	h.file = nil
+	return f
+}
+
+// expire lets go of what is too old or too much; a file that was taken stays known
+// for as long, so that a late event does not hold it again.
+func (e *Early) expire(now time.Time) {
+	for len(e.order) > 0 {
+		path := e.order[0]
+		h := e.held[path]
+		if now.Sub(h.at) < earlyTime && len(e.order) <= earlyMost {
+			return
+		}
+		if h.file != nil {
+			h.file.close()
+		}
+		delete(e.held, path)
+		e.order = e.order[1:]
+	}
+}
+
+// Sweep lets go of what is too old; to be called now and then.
+func (e *Early) Sweep() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expire(time.Now())
+}
+
+// Close lets go of everything.
+func (e *Early) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expire(time.Now().Add(2 * earlyTime))
+}
