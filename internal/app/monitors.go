@@ -102,10 +102,38 @@ func (a *agent) buildFiles(hostname string) {
 	p := a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener})
 	a.fileMetrics(p, stats)
 	a.monitors = append(a.monitors, monitor{
-		start: func() { a.runMonitor("files", found, p) },
+		start: func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
 		close: func() {},
 	})
 	a.board.Set("file_monitor", health.Healthy, "")
+}
+
+// hinted looks for files as soon as a name appears in one of their directories.
+type hinted struct {
+	*discover.Files
+	watcher *tail.Watcher // may be nil
+}
+
+// Run implements discover.Discoverer.
+func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
+	if h.watcher == nil {
+		return h.Files.Run(ctx, apply)
+	}
+	watched := map[string]bool{}
+	watch := func(dir string) {
+		if !watched[dir] && h.watcher.WatchDir(dir, func(string) { h.Hint() }) == nil {
+			watched[dir] = true // one that fails is not there yet; looking finds its files
+		}
+	}
+	return h.Files.Run(ctx, func(targets []source.Target) {
+		apply(targets)
+		for _, dir := range h.Bases() {
+			watch(dir)
+		}
+		for i := range targets {
+			watch(filepath.Dir(targets[i].Path))
+		}
+	})
 }
 
 // ownFiles are globs of what the agent writes itself: capturing that would never end.

@@ -16,11 +16,14 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 const (
 	// rescan is the time between two looks. A hint makes the next one come at once.
 	rescan = 2 * time.Second
+	// hintPause gathers hints that come close together into one look.
+	hintPause = 50 * time.Millisecond
 	// maxFiles bounds the number of files that are captured at a time.
 	maxFiles = 10_000
 )
@@ -79,6 +82,16 @@ func (f *Files) Forget(id string) {
 	}
 }
 
+// Bases returns the fixed beginnings of the globs: directories worth watching for
+// new names, besides those of the files found.
+func (f *Files) Bases() (dirs []string) {
+	for _, glob := range f.config.Include {
+		base, _ := doublestar.SplitPattern(filepath.ToSlash(glob))
+		dirs = append(dirs, filepath.FromSlash(base))
+	}
+	return dirs
+}
+
 // Overflow returns how many files were left out at the last look because there are
 // more than can be captured.
 func (f *Files) Overflow() int {
@@ -99,6 +112,7 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 		select {
 		case <-timer.C:
 		case <-f.hint:
+			task.Sleep(ctx, hintPause)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

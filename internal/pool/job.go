@@ -45,6 +45,7 @@ type job struct {
 	p    *Pool
 	id   string
 	mode source.Mode
+	path string // of a file job
 
 	state state     // file jobs; under the pool's lock
 	due   time.Time // when settling
@@ -67,7 +68,7 @@ type job struct {
 }
 
 func newJob(p *Pool, t source.Target) *job {
-	j := &job{p: p, id: t.Source.ID, mode: t.Mode, target: t, state: running} // until start is through
+	j := &job{p: p, id: t.Source.ID, mode: t.Mode, path: t.Path, target: t, state: running} // until start is through
 	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                 //nolint:gosec // cancelled by close of the pool's scope at the latest
 	return j
 }
@@ -79,9 +80,9 @@ func (j *job) start() {
 		return
 	}
 	if j.p.Watcher != nil {
-		dir, name := filepath.Split(j.target.Path)
+		dir, name := filepath.Split(j.path)
 		if err := j.p.Watcher.WatchName(filepath.Clean(dir), name, j.appeared); err != nil {
-			j.p.Log.Debug("no hints for this log; it is looked at every few seconds", "path", j.target.Path, "error", err)
+			j.p.Log.Debug("no hints for this log; it is looked at every few seconds", "path", j.path, "error", err)
 		}
 	}
 	if err := j.open(j.ctx); err != nil {
@@ -105,7 +106,7 @@ func (j *job) appeared() {
 // pool's lock.
 func (j *job) update(t source.Target) {
 	j.mu.Lock()
-	t.Mode, t.Path = j.target.Mode, j.target.Path // fixed while it is read
+	t.Mode, t.Path = j.mode, j.path // fixed while it is read
 	same := j.target.Source == t.Source && j.target.Gone == t.Gone && sameContainer(j.target.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
 	r := j.reader
@@ -315,7 +316,7 @@ func (j *job) leave() {
 
 func (j *job) unwatch() {
 	if j.p.Watcher != nil && j.mode == source.File {
-		dir, name := filepath.Split(j.target.Path)
+		dir, name := filepath.Split(j.path)
 		j.p.Watcher.UnwatchName(filepath.Clean(dir), name)
 	}
 }

@@ -1,21 +1,26 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/logcapturer/log_capturer/test/harness"
+	"github.com/logcapturer/log_capturer/test/loggen/line"
 )
 
 // The main job: 20 containers and 5 files, all rotating fast, while the agent, Loki
 // and a container restart and a burst of containers lives and dies.
 func TestEveryLineReachesLokiOnce(t *testing.T) {
-	const lines = 10_000
+	const lines, restarted = 10_000, 1
 	w := newWorld(t, harness.Engine(t), harness.PrivateLoki(t, harness.LokiOptions{}))
 	dir := t.TempDir()
 	w.startAgent(w.config("auto", "", filepath.Join(dir, "*.log")))
@@ -29,10 +34,14 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	rotation := map[string]string{"max-size": "100k", "max-file": "200"}
 	var containers []*harness.Container
 	for i := range 20 {
-		args := append([]string{"-rate", "600", "-hold", "-state", "/seq"}, shapes[i%len(shapes)]...)
-		containers = append(containers, w.container(lines, harness.RunOptions{
-			Name: fmt.Sprintf("%s-c%d", harnessName(w), i), Args: args, LogOpts: rotation,
+		name := fmt.Sprintf("%s-c%d", harnessName(w), i)
+		args := append([]string{"-n", fmt.Sprint(lines), "-rate", "600", "-state", "/seq"}, shapes[i%len(shapes)]...)
+		containers = append(containers, w.engine.Run(t, harness.RunOptions{
+			Name: name, Args: args, LogOpts: rotation, Labels: map[string]string{"e2e": w.run},
 		}))
+		if i != restarted {
+			w.ledger.Expect(name, 1, lines)
+		}
 	}
 	var writers errgroup.Group
 	for i := range 5 {
@@ -53,7 +62,7 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	}
 
 	w.reached(0.1)
-	containers[1].Restart(t) // goes on where its numbers ended
+	containers[restarted].Restart(t) // goes on where its numbers ended
 	w.reached(0.2)
 	var burst errgroup.Group
 	burst.SetLimit(8)
@@ -79,8 +88,32 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	for _, c := range containers {
+		c.Wait(t)
+	}
+	w.ledger.Expect(containers[restarted].Name, 1, lastSeq(t, containers[restarted].LogPath(t)))
 	w.exactlyOnce(3 * time.Minute)
 	w.balanced()
+}
+
+// lastSeq returns the largest number of a line in a json-file.
+func lastSeq(t *testing.T, path string) int64 {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := int64(0)
+	for record := range bytes.SplitSeq(bytes.TrimSpace(data), []byte("\n")) { // the outputs are not in order
+		var r struct{ Log string }
+		if err := json.Unmarshal(record, &r); err != nil {
+			t.Fatal(err)
+		}
+		if _, seq, err := line.Parse([]byte(strings.TrimSuffix(r.Log, "\n"))); err == nil {
+			largest = max(largest, seq)
+		}
+	}
+	return largest
 }
 
 // reached waits until Loki has the given share of what is expected.
