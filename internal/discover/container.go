@@ -39,42 +39,42 @@ type container struct {
 
 // presume takes in a container that is being created as one with a json-file, without
 // asking: the engine answers an inspect only when the container has started, and one
-// that lives for milliseconds would be gone by then.
-func (c *Containers) presume(d docker.Details) bool {
+// that lives for milliseconds would be gone by then. ok is false when it must be asked.
+func (c *Containers) presume(d docker.Details) (k *container, ok bool) {
 	if c.driver != jsonFile || c.root == "" || c.config.Read == source.Stream {
-		return false
+		return nil, false
 	}
 	d.Driver = jsonFile
-	k := &container{details: d, skip: c.skip(d), stale: true, presumed: true}
-	if k.skip != "" {
-		return false
+	k = &container{details: d, skip: c.skip(d), stale: true, presumed: true}
+	if k.skip == "" {
+		k.target.Mode, k.target.Reason, k.target.Path = c.mode(d, false)
+		if k.target.Mode != source.File {
+			return nil, false
+		}
+		c.describe(k)
 	}
-	k.target.Mode, k.target.Reason, k.target.Path = c.mode(d, false)
-	if k.target.Mode != source.File {
-		return false
-	}
-	c.describe(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known[d.ID] = k
-	return true
+	return k, true
 }
 
 // confirm replaces what was presumed of a container by its details.
 func (c *Containers) confirm(k *container, d docker.Details) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := k.target
+	old, was := k.target, k.skip
 	k.details, k.presumed, k.stale = d, false, false
+	if k.skip = c.skip(d); k.skip != "" {
+		return was == "" // by what only the details tell
+	}
 	mode, reason, path := c.mode(d, false)
-	if mode == old.Mode && d.Name == old.Container.Name && maps.Equal(d.Labels, old.Container.Labels) {
+	if was == "" && mode == old.Mode && d.Name == old.Container.Name && maps.Equal(d.Labels, old.Container.Labels) {
 		k.target.Container = containerOf(d)
 		return true
 	}
 	k.target.Mode, k.target.Reason, k.target.Path = mode, reason, path
-	if k.skip = c.skip(d); k.skip == "" {
-		c.describe(k)
-	}
+	c.describe(k)
 	return true
 }
 

@@ -221,8 +221,8 @@ func (c *Containers) listed(ctx context.Context, s docker.Summary) (bool, error)
 // the engine answers late for one that is just being started or removed, and other
 // containers are created meanwhile.
 func (c *Containers) look(ctx context.Context, k *container, s docker.Summary) (bool, error) {
-	if !s.Running {
-		return false, nil
+	if !s.Running || k.skip != "" {
+		return c.update(k, func(d *docker.Details) { d.Name, d.Running = s.Name, s.Running }), nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -253,12 +253,14 @@ func (c *Containers) event(ctx context.Context, e docker.Event) (bool, error) {
 			return false, nil
 		}
 		d := docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}
-		if e.Action == "create" && c.presume(d) {
-			return true, nil
+		if e.Action == "create" {
+			if k, ok := c.presume(d); ok {
+				return k.skip == "", nil
+			}
 		}
 		return c.inspect(ctx, d, time.Time{})
 	}
-	if e.Action == "start" && k.presumed {
+	if e.Action == "start" && k.presumed && k.skip == "" {
 		_, err := os.Stat(k.target.Path)
 		_, dirErr := os.Stat(filepath.Dir(k.target.Path))
 		if err != nil && dirErr == nil { // it has another log driver

@@ -69,7 +69,7 @@ type job struct {
 
 func newJob(p *Pool, t source.Target) *job {
 	j := &job{p: p, id: t.Source.ID, mode: t.Mode, path: t.Path, target: t, state: running} // until start is through
-	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                 //nolint:gosec // cancelled by close of the pool's scope at the latest
+	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                               //nolint:gosec // cancelled by close of the pool's scope at the latest
 	return j
 }
 

@@ -63,6 +63,7 @@ type APIPos struct {
 type StreamPos struct {
 	// Time is the largest timestamp delivered (ns since the epoch).
 	Time int64 `json:"time"`
-	// Seen has a hash of every delivered record that asking from Since brings again.
+	// Seen has the hashes of the records delivered since the first one with Time, in the
+	// log's order: those that a reopened stream brings again and whose times do not tell.
 	Seen []uint64 `json:"seen,omitempty"`
 }

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -159,8 +161,54 @@ func TestLongLinesStayWhole(t *testing.T) {
 	})
 }
 
-// Scenario 14: the agent's own container is left out, so that it cannot feed on
-// itself. Here a container says that it is the agent by its label.
+// Scenario 14: an agent in a container does not capture itself, unless it is asked to;
+// it would feed on what it says.
+func TestTheAgentsOwnContainerIsLeftOut(t *testing.T) {
+	engine := harness.Engine(t)
+	bin := harness.StaticAgent(t)
+	for _, self := range []string{"exclude", "include"} {
+		t.Run(self, func(t *testing.T) {
+			dir := t.TempDir()
+			key, value := engine.Label()
+			config := fmt.Sprintf(`
+data_dir: /out/data
+container_monitor:
+  docker_host: %s
+  self: %s
+  include: {labels: {%s: %q, e2e: %q}}
+file_monitor: {enabled: false}
+sinks: {local_file: {path: "/out/logs/{source}.log", format: raw}}
+`, engine.Host(), self, key, value, t.Name())
+			if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			socket := strings.TrimPrefix(engine.Host(), "unix://")
+			root := engine.DataRoot(t)
+			mark := map[string]string{"e2e": t.Name()}
+			agent := engine.Run(t, harness.RunOptions{
+				Labels: mark, Entrypoint: []string{"/agent", "run", "-c", "/out/config.yaml"},
+				Binds: []string{bin + ":/agent:ro", dir + ":/out", socket + ":" + socket, root + ":" + root + ":ro"},
+			})
+			other := engine.Run(t, harness.RunOptions{Labels: mark, Args: []string{"-n", "100"}})
+			captured := func(name string) int {
+				data, _ := os.ReadFile(filepath.Join(dir, "logs", name+".log")) // may not be there yet
+				return strings.Count(string(data), "\n")
+			}
+			harness.Eventually(t, 20*time.Second, "100 lines of the other container", func() (bool, string) {
+				return captured(other.Name) == 100, fmt.Sprint(captured(other.Name))
+			})
+			if self == "include" {
+				harness.Eventually(t, 20*time.Second, "the agent's own lines", func() (bool, string) { return captured(agent.Name) > 0, "none" })
+			}
+			agent.Stop(t)
+			if n := captured(agent.Name); (n > 0) != (self == "include") {
+				t.Errorf("%d lines of its own with self: %s", n, self)
+			}
+		})
+	}
+}
+
+// Containers that the configuration leaves out are not read.
 func TestContainersThatAreLeftOut(t *testing.T) {
 	w := newWorld(t, harness.Engine(t), harness.Loki(t))
 	w.startAgent(w.config("auto", `

@@ -24,6 +24,8 @@ type RunOptions struct {
 	Name string
 	// Args of loggen. Without -id the id is the container's name.
 	Args []string
+	// Entrypoint replaces loggen, whose Args then are none; Binds are mounts, "from:to[:ro]".
+	Entrypoint, Binds []string
 	// Labels are added to the harness's own.
 	Labels map[string]string
 	// Driver is the log driver, json-file when empty; LogOpts its options, such as max-size.
@@ -90,7 +92,7 @@ func (e *DockerEngine) CreateContainer(ctx context.Context, o RunOptions) (*Cont
 		o.Name = "lc-" + strings.ToLower(rand.Text()[:10])
 	}
 	args := o.Args
-	if !hasFlag(args, "id") {
+	if len(o.Entrypoint) == 0 && !hasFlag(args, "id") {
 		args = append([]string{"-id", o.Name}, args...)
 	}
 	labels := map[string]string{LabelKey: e.run}
@@ -101,9 +103,10 @@ func (e *DockerEngine) CreateContainer(ctx context.Context, o RunOptions) (*Cont
 	}
 	res, err := e.cli.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Name:   o.Name,
-		Config: &container.Config{Image: ref, Cmd: args, Labels: labels, Tty: o.TTY},
+		Config: &container.Config{Image: ref, Entrypoint: o.Entrypoint, Cmd: args, Labels: labels, Tty: o.TTY},
 		HostConfig: &container.HostConfig{
 			NetworkMode:   "none",
+			Binds:         o.Binds,
 			AutoRemove:    o.AutoRemove,
 			LogConfig:     container.LogConfig{Type: driver, Config: o.LogOpts},
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(o.Restart)},

@@ -137,6 +137,16 @@ func (e *DockerEngine) ping(ctx context.Context) error {
 // Host returns what DOCKER_HOST or docker_host would be set to.
 func (e *DockerEngine) Host() string { return e.cli.DaemonHost() }
 
+// DataRoot returns the directory under which the engine keeps its containers.
+func (e *DockerEngine) DataRoot(t testing.TB) string {
+	t.Helper()
+	info, err := e.cli.Info(t.Context(), client.InfoOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Info.DockerRootDir
+}
+
 // Client returns the client, for calls that the harness has no method for. It is
 // the engine's; do not close it.
 func (e *DockerEngine) Client() *client.Client { return e.cli }

@@ -1,0 +1,362 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/source/file"
+	"github.com/logcapturer/log_capturer/internal/tail"
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// collector is a dispatcher that keeps what it is given.
+type collector struct {
+	mu     sync.Mutex
+	lines  map[string][]string // by source
+	answer func(b *record.Batch) (record.Outcome, error)
+	room   chan struct{}
+}
+
+func (c *collector) Deliver(_ context.Context, b *record.Batch) error {
+	c.mu.Lock()
+	outcome, err := record.Delivered, error(nil)
+	if c.answer != nil {
+		outcome, err = c.answer(b)
+	}
+	if outcome == record.Delivered {
+		for i := range b.Entries {
+			c.lines[b.Source.ID] = append(c.lines[b.Source.ID], string(b.Line(i)))
+		}
+	}
+	c.mu.Unlock()
+	b.Done(outcome)
+	return err
+}
+
+func (c *collector) WaitRoom(ctx context.Context) error {
+	if c.room == nil {
+		return nil
+	}
+	select {
+	case <-c.room:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *collector) of(id string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.lines[id])
+}
+
+// fixture is a pool over real log files, or over openers of the test's.
+type fixture struct {
+	t      *testing.T
+	dir    string
+	pool   *Pool
+	scope  *task.Scope
+	store  *position.Store
+	out    *collector
+	stats  *file.Stats
+	mu     sync.Mutex
+	forgot []string
+}
+
+func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	store, err := position.OpenStore(t.TempDir(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watcher, err := tail.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{t: t, dir: t.TempDir(), store: store, out: &collector{lines: map[string][]string{}}, stats: &file.Stats{}}
+	if openers == nil {
+		openers = map[source.Mode]source.Opener{source.File: &file.Opener{Pool: record.NewPool(16 << 20), MaxLine: 1 << 20, Stats: f.stats}}
+	}
+	f.scope = task.NewRoot(context.Background(), "test", log)
+	f.pool = New(Deps{
+		Name: "files", Scope: f.scope.Child("files"), Openers: openers, Store: store, Dispatcher: f.out, Watcher: watcher, Workers: 2,
+		Forget: func(id string) { f.mu.Lock(); defer f.mu.Unlock(); f.forgot = append(f.forgot, id) },
+		Read:   func(*record.Source, int, int) {}, Log: log,
+	})
+	f.scope.Go("watcher", watcher.Run)
+	f.scope.Go("pool", f.pool.Run)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := f.scope.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		_ = watcher.Close()
+		if n := f.stats.Descriptors.Load(); n != 0 {
+			t.Errorf("%d descriptors are held after the end", n)
+		}
+	})
+	return f
+}
+
+func (f *fixture) eventually(what string, ok func() bool) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for !ok() {
+		if !task.Sleep(ctx, time.Millisecond) {
+			f.t.Fatalf("not within 10s: %s", what)
+		}
+	}
+}
+
+func (f *fixture) target(name string) source.Target {
+	path := filepath.Join(f.dir, name)
+	src := &record.Source{ID: "file:" + name, Kind: "file", Name: path, CanWait: true}
+	src.Streams[record.OutputNone] = record.NewStream(record.Labels{{Name: "filename", Value: name}}, nil)
+	return source.Target{Source: src, Mode: source.File, Path: path}
+}
+
+func (f *fixture) write(name, text string) {
+	f.t.Helper()
+	w, err := os.OpenFile(filepath.Join(f.dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = w.WriteString(text)
+		err = errors.Join(err, w.Close())
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) arrives(id string, want ...string) {
+	f.t.Helper()
+	f.eventually(fmt.Sprintf("%q of %s", want, id), func() bool { return slices.Equal(f.out.of(id), want) })
+}
+
+func TestLinesArriveAsTheyAreWritten(t *testing.T) {
+	f := newFixture(t, nil)
+	f.write("a.log", "1\n")
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.arrives("file:a.log", "1")
+	f.eventually("the log to be idle", func() bool { return f.state("file:a.log") == idle })
+	began := time.Now()
+	f.write("a.log", "2\n")
+	f.arrives("file:a.log", "1", "2")
+	if took := time.Since(began); took > sweepInterval/2 {
+		t.Errorf("a line took %v; the hint did not work", took)
+	}
+}
+
+func (f *fixture) state(id string) state {
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	return f.pool.jobs[id].state
+}
+
+func TestGoroutinesDoNotGrowWithTheNumberOfFiles(t *testing.T) {
+	f := newFixture(t, nil)
+	count := func(n int) int {
+		var targets []source.Target
+		for i := range n {
+			name := fmt.Sprintf("%d.log", i)
+			f.write(name, "x\n")
+			targets = append(targets, f.target(name))
+		}
+		f.pool.Apply(targets)
+		f.eventually("all files to be read", func() bool {
+			for _, tg := range targets {
+				if len(f.out.of(tg.Source.ID)) == 0 {
+					return false
+				}
+			}
+			return true
+		})
+		return runtime.NumGoroutine()
+	}
+	few, many := count(10), count(1000)
+	if few != many {
+		t.Errorf("%d goroutines for 10 files, %d for 1000", few, many)
+	}
+	if n := f.stats.Descriptors.Load(); n != 1000 {
+		t.Errorf("%d descriptors for 1000 files", n)
+	}
+}
+
+func TestAnUndeliveredBatchIsReadAgain(t *testing.T) {
+	f := newFixture(t, nil)
+	failures := 3
+	f.out.answer = func(*record.Batch) (record.Outcome, error) {
+		if failures--; failures >= 0 {
+			return record.Failed, nil
+		}
+		return record.Delivered, nil
+	}
+	f.write("a.log", "1\n2\n")
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.arrives("file:a.log", "1", "2")
+	f.write("a.log", "3\n")
+	f.arrives("file:a.log", "1", "2", "3")
+	f.eventually("the position", func() bool { c := f.store.Get("file:a.log"); return c.File != nil && c.File.Offset == 6 })
+}
+
+func TestAGoneFileIsReadToItsEndAndForgotten(t *testing.T) {
+	f := newFixture(t, nil)
+	f.write("a.log", "1\n")
+	tg := f.target("a.log")
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:a.log", "1")
+	f.write("a.log", "last words")
+	if err := os.Remove(tg.Path); err != nil {
+		t.Fatal(err)
+	}
+	tg.Gone = true
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:a.log", "1", "last words")
+	f.eventually("the end", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return slices.Equal(f.forgot, []string{"file:a.log"}) })
+	if !f.store.Get("file:a.log").IsZero() || f.stats.Descriptors.Load() != 0 {
+		t.Error("its position or its descriptor is still there")
+	}
+}
+
+func TestAFileThatComesBackBeforeItIsForgottenIsReadAnew(t *testing.T) {
+	f := newFixture(t, nil)
+	f.write("a.log", "old\n")
+	tg := f.target("a.log")
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:a.log", "old")
+	if err := os.Remove(tg.Path); err != nil {
+		t.Fatal(err)
+	}
+	tg.Gone = true
+	f.pool.Apply([]source.Target{tg})
+	f.eventually("its end", func() bool { return f.state("file:a.log") == ended })
+	f.write("a.log", "new\n")
+	tg.Gone = false
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:a.log", "old", "new")
+}
+
+func TestATargetThatIsNotWantedAnyMoreIsLetGo(t *testing.T) {
+	f := newFixture(t, nil)
+	f.write("a.log", "1\n")
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.arrives("file:a.log", "1")
+	f.pool.Apply(nil)
+	f.eventually("the descriptor to be closed", func() bool { return f.stats.Descriptors.Load() == 0 })
+	if f.store.Get("file:a.log").IsZero() {
+		t.Error("its position was forgotten, though it may be wanted again")
+	}
+}
+
+// follower is a stream reader of the test's.
+type follower struct {
+	opener *followers
+	target source.Target
+	next   int
+}
+
+// followers open readers that bring the numbers from the cursor on.
+type followers struct {
+	mu    sync.Mutex
+	opens int
+	upto  int
+	fail  error
+	pool  *record.Pool
+}
+
+func (o *followers) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.opens++
+	r := &follower{opener: o, target: t}
+	if from.API != nil {
+		r.next = int(from.API.Since)
+	}
+	return r, nil
+}
+
+func (r *follower) Next(ctx context.Context) (*record.Batch, error) {
+	r.opener.mu.Lock()
+	err, end := r.opener.fail, r.next >= r.opener.upto
+	r.opener.fail = nil
+	r.opener.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if end {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	b := r.opener.pool.Force(16)
+	b.Source = r.target.Source
+	b.Append(int64(r.next), record.Stdout, fmt.Appendf(nil, "%d", r.next))
+	r.next++
+	return b, nil
+}
+
+func (r *follower) Cursor() position.Cursor {
+	return position.Cursor{API: &position.APIPos{Since: int64(r.next)}}
+}
+func (r *follower) Update(source.Target) {}
+func (r *follower) Close()               {}
+
+func numbers(n int) (out []string) {
+	for i := range n {
+		out = append(out, fmt.Sprint(i))
+	}
+	return out
+}
+
+func TestAStreamThatFindsNoRoomIsAskedAgainLater(t *testing.T) {
+	o := &followers{upto: 20, pool: record.NewPool(1 << 20)}
+	f := newFixture(t, map[source.Mode]source.Opener{source.Stream: o})
+	f.out.room = make(chan struct{})
+	full := true
+	f.out.answer = func(b *record.Batch) (record.Outcome, error) {
+		if full && string(b.Line(0)) == "10" {
+			return record.Failed, errors.New("full")
+		}
+		return record.Delivered, nil
+	}
+	tg := f.target("c")
+	tg.Mode = source.Stream
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:c", numbers(10)...)
+	f.out.mu.Lock()
+	full = false
+	f.out.mu.Unlock()
+	close(f.out.room)
+	f.arrives("file:c", numbers(20)...)
+}
+
+func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
+	o := &followers{upto: 10, pool: record.NewPool(1 << 20)}
+	f := newFixture(t, map[source.Mode]source.Opener{source.Stream: o})
+	tg := f.target("c")
+	tg.Mode = source.Stream
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:c", numbers(10)...)
+	o.mu.Lock()
+	o.fail, o.upto = io.ErrUnexpectedEOF, 30
+	o.mu.Unlock()
+	f.pool.Apply(nil)
+	f.eventually("the old stream to end", func() bool { return f.pool.Count()[source.Stream] == 0 })
+	f.pool.Apply([]source.Target{tg})
+	f.arrives("file:c", numbers(30)...)
+}

@@ -1,0 +1,159 @@
+package tail
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// watch runs a watcher until the test ends.
+func watch(t *testing.T) *Watcher {
+	t.Helper()
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scope := task.NewRoot(context.Background(), "test", slog.New(slog.DiscardHandler))
+	scope.Go("watcher", w.Run)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := scope.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for !ok() {
+		if !task.Sleep(ctx, time.Millisecond) {
+			t.Fatalf("not within 5s: %s", what)
+		}
+	}
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestANameThatAppearsIsReported(t *testing.T) {
+	w, dir := watch(t), t.TempDir()
+	var seen, other atomic.Int64
+	if err := w.WatchName(dir, "a.log", func() { seen.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WatchDir(dir, func(string) { other.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "b.log"), "")
+	put(t, filepath.Join(dir, "a.log"), "")
+	if err := os.Rename(filepath.Join(dir, "b.log"), filepath.Join(dir, "a.log")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two hints by name, three of all", func() bool { return seen.Load() == 2 && other.Load() == 3 })
+	w.UnwatchName(dir, "a.log")
+	put(t, filepath.Join(dir, "c.log"), "")
+	eventually(t, "a fourth name", func() bool { return other.Load() == 4 })
+	if seen.Load() != 2 {
+		t.Error("a hint after its end")
+	}
+}
+
+func TestAWriteIsReportedOncePerArming(t *testing.T) {
+	w, path := watch(t), filepath.Join(t.TempDir(), "a.log")
+	put(t, path, "1")
+	var open, hints atomic.Int64
+	f, err := openFile(path, false, &open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for round := int64(1); round <= 3; round++ {
+		if err := w.Arm(f, func() { hints.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+		put(t, path, "several")
+		put(t, path, "writes")
+		eventually(t, "a hint", func() bool { return hints.Load() == round })
+	}
+}
+
+func TestADirectoryMadeAgainIsWatchedAnew(t *testing.T) {
+	w, dir := watch(t), filepath.Join(t.TempDir(), "d")
+	var seen atomic.Int64
+	for round := int64(1); round <= 3; round++ {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a new watch", func() bool { return w.WatchName(dir, "a", func() { seen.Add(1) }) == nil })
+		put(t, filepath.Join(dir, "a"), "")
+		eventually(t, "a hint", func() bool { return seen.Load() == round })
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the watch to be forgotten", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.dirs) == 0 && len(w.byWD) == 0
+		})
+	}
+}
+
+func TestALogThatIsGoneBeforeItIsAskedForIsHeld(t *testing.T) {
+	w, root := watch(t), t.TempDir()
+	var open atomic.Int64
+	early := NewEarly(w, func(dir string) string { return dir + ".log" }, &open)
+	defer early.Close()
+	if err := early.Watch(root); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "c1")
+	path := filepath.Join(dir, "c1.log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, path, "the only line\n")
+	eventually(t, "the log to be held", func() bool { return open.Load() == 1 })
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	log := NewLog(path, Options{Early: early, Open: &open})
+	defer log.Close()
+	if fresh, err := log.Look(); err != nil || !fresh {
+		t.Fatalf("look: %v %v, want the held file", fresh, err)
+	}
+	buf := make([]byte, 100)
+	if n, err := log.Current().ReadAt(buf, 0); err != nil || string(buf[:n]) != "the only line\n" {
+		t.Fatalf("read %q, %v", buf[:n], err)
+	}
+	if early.Take(path) != nil {
+		t.Error("it was given out twice")
+	}
+}
+
+func TestWhatNobodyAsksForIsLetGo(t *testing.T) {
+	w, root := watch(t), t.TempDir()
+	var open atomic.Int64
+	early := NewEarly(w, func(dir string) string { return dir + ".log" }, &open)
+	put(t, filepath.Join(root, "x.log"), "")
+	early.hold(filepath.Join(root, "x.log"))
+	early.mu.Lock()
+	early.expire(time.Now().Add(earlyTime + time.Second))
+	early.mu.Unlock()
+	if open.Load() != 0 || len(early.held) != 0 {
+		t.Errorf("%d descriptors, %d files held", open.Load(), len(early.held))
+	}
+}
