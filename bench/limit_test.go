@@ -11,10 +11,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/s2"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const block = 1 << 20
 

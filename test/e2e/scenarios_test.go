@@ -165,7 +165,7 @@ func TestLongLinesStayWhole(t *testing.T) {
 // it would feed on what it says.
 func TestTheAgentsOwnContainerIsLeftOut(t *testing.T) {
 	engine := harness.Engine(t)
-	bin := harness.StaticAgent(t)
+	bin := harness.ShippedAgent(t)
 	for _, self := range []string{"exclude", "include"} {
 		t.Run(self, func(t *testing.T) {
 			dir := t.TempDir()

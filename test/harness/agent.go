@@ -53,8 +53,8 @@ func BuildAgent(ctx context.Context, bin string) error {
 	return goBuild(ctx, []string{"CGO_ENABLED=0"}, "-trimpath", "-o", bin, "./cmd/log_capturer")
 }
 
-// StaticAgent builds the agent as it is shipped, for containers without a libc.
-func StaticAgent(t testing.TB) string {
+// ShippedAgent builds the agent as it is shipped, for containers without a libc.
+func ShippedAgent(t testing.TB) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "log_capturer")
 	if err := goBuild(t.Context(), []string{"CGO_ENABLED=0"}, "-trimpath", "-o", bin, "./cmd/log_capturer"); err != nil {
