@@ -200,13 +200,13 @@ func (a *agent) stop() error {
 	defer cancel()
 	drained := a.dispatcher.Drained(ctx)
 	left := a.undelivered()
-	err = errors.Join(err, a.delivery.Close(ctx), a.close())
-	ctx, cancel = context.WithTimeout(context.Background(), readShutdown)
-	defer cancel()
-	err = errors.Join(err, a.root.Close(ctx))
+	end, cancelEnd := context.WithTimeout(context.Background(), readShutdown)
+	defer cancelEnd()
+	err = errors.Join(err, a.delivery.Close(end)) // the sinks have no user any more
+	err = errors.Join(err, a.close(), a.root.Close(end))
 	attrs := []any{"took", time.Since(begin).Round(time.Millisecond)}
 	if !drained {
-		attrs = append(attrs, "lines_to_be_read_again", left)
+		attrs = append(attrs, "lines_kept_for_the_next_start", left)
 	}
 	a.log.Info("stopped", attrs...)
 	return err

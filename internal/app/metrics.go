@@ -52,6 +52,8 @@ func (a *agent) registerMetrics() {
 		}
 		return max(0, time.Since(oldest).Seconds())
 	})
+	a.perSink(counter, "lines_restored_total", "Lines that were in the spool when the agent started: accounted for as read by an earlier life.", func(l *dispatch.Lane) float64 { return float64(l.Restored()) })
+	a.perSink(counter, "spool_lost_lines_total", "Lines in the spool that were found damaged.", func(l *dispatch.Lane) float64 { return float64(l.Stats().Damage.LostLines) })
 	a.perSink(gauge, "deadletter_bytes", "Size of the sink's dead letters on disk.", func(l *dispatch.Lane) float64 { return float64(l.Dead().Bytes) })
 	a.metrics.Func(counter, "deadletter_removed_total", "Dead letters that went for newer ones at the cap.", []string{"sink", "reason"}, func() []metrics.Sample {
 		var out []metrics.Sample

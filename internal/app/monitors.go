@@ -119,11 +119,8 @@ func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
 	if h.watcher == nil {
 		return h.Files.Run(ctx, apply)
 	}
-	watched := map[string]bool{}
 	watch := func(dir string) {
-		if !watched[dir] && h.watcher.WatchDir(dir, func(string) { h.Hint() }) == nil {
-			watched[dir] = true // one that fails is not there yet; looking finds its files
-		}
+		_ = h.watcher.WatchDir(dir, func(string) { h.Hint() }) // one that is not there yet: looking finds its files
 	}
 	return h.Files.Run(ctx, func(targets []source.Target) {
 		apply(targets)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/queue"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -118,28 +119,37 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 	return errors.Join(errs...)
 }
 
-// admit waits, for a source that can, until some lane has room in memory: then the
-// others, if they have none, take it to their spools. For other sources it makes
-// sure that no lane refuses after another has accepted.
+// admit waits, for a source that can, until every lane has room for it and some lane
+// has in memory; the others take it to their spools. For other sources it makes sure
+// that no lane refuses after another has accepted.
 func (d *Dispatcher) admit(ctx context.Context, b *record.Batch) error {
 	for {
 		freed := d.waiter()
-		memory, everywhere := false, true
-		for _, l := range d.lanes {
-			inMemory, onDisk := l.queue.Free()
-			memory = memory || inMemory
-			everywhere = everywhere && (inMemory || onDisk)
-		}
+		memory, everywhere := d.room(b.Source.ID)
 		switch {
-		case !b.Source.CanWait && !everywhere:
-			return ErrFull
-		case !b.Source.CanWait, memory:
+		case b.Source.CanWait && everywhere && memory:
 			return nil
+		case !b.Source.CanWait && everywhere:
+			return nil
+		case !b.Source.CanWait:
+			return ErrFull
 		}
 		if err := wait(ctx, freed); err != nil {
 			return err
 		}
 	}
+}
+
+// room tells whether some lane has room for a source in memory, and whether every lane
+// has in memory or on disk.
+func (d *Dispatcher) room(sourceID string) (memory, everywhere bool) {
+	everywhere = true
+	for _, l := range d.lanes {
+		inMemory, onDisk := l.queue.Free(sourceID)
+		memory = memory || inMemory
+		everywhere = everywhere && (inMemory || onDisk)
+	}
+	return memory, everywhere
 }
 
 // give hands b to one lane, which answers for it.
@@ -170,23 +180,18 @@ func (d *Dispatcher) give(ctx context.Context, l *Lane, b *record.Batch) error {
 		case errors.Is(err, queue.ErrClosed):
 			b.Done(record.Failed)
 		default: // the queue has answered, and the lane counts and reports it
-			l.count.LinesDropped.WithLabelValues(l.name, "read_again").Add(float64(len(b.Entries)))
+			l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(len(b.Entries)))
 			return nil
 		}
 		return fmt.Errorf("queue for sink %s: %w", l.name, err)
 	}
 }
 
-// WaitRoom blocks until every lane has room in memory or on disk.
-func (d *Dispatcher) WaitRoom(ctx context.Context) error {
+// WaitRoom blocks until every lane has room for the source, in memory or on disk.
+func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	for {
 		freed := d.waiter()
-		room := true
-		for _, l := range d.lanes {
-			inMemory, onDisk := l.queue.Free()
-			room = room && (inMemory || onDisk)
-		}
-		if room {
+		if _, everywhere := d.room(sourceID); everywhere {
 			return nil
 		}
 		if err := wait(ctx, freed); err != nil {
@@ -195,9 +200,16 @@ func (d *Dispatcher) WaitRoom(ctx context.Context) error {
 	}
 }
 
+// recheck bounds a wait for room that nobody announces: a spool's recovery.
+const recheck = time.Second
+
 func wait(ctx context.Context, freed <-chan struct{}) error {
+	timer := time.NewTimer(recheck)
+	defer timer.Stop()
 	select {
 	case <-freed:
+		return nil
+	case <-timer.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

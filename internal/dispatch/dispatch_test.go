@@ -75,6 +75,7 @@ type fixture struct {
 	metrics *metrics.Metrics
 	board   *health.Board
 	config  Config
+	dir     string
 }
 
 func newFixture(t *testing.T, memory, spoolBytes int64, names ...string) *fixture {
@@ -87,7 +88,8 @@ func newFixture(t *testing.T, memory, spoolBytes int64, names ...string) *fixtur
 	f.config = DefaultConfig()
 	f.config.Batch.Linger = units.Duration(time.Millisecond)
 	f.config.Retry = RetryConfig{Initial: units.Duration(time.Millisecond), Max: units.Duration(5 * time.Millisecond)}
-	dir := t.TempDir()
+	f.dir = t.TempDir()
+	dir := f.dir
 	var lanes []*Lane
 	for _, name := range names {
 		sp, err := spool.Open(dir+"/spool/"+name, spoolBytes, spool.Options{})
@@ -258,7 +260,7 @@ func TestStreamsGoToTheSpoolAndAreRefusedWhenItIsFull(t *testing.T) {
 	}
 	f.eventually("the spooled lines to be acknowledged", func() bool { return o.count() > n/2 })
 	f.sinks["only"].set(nil)
-	if err := f.d.WaitRoom(t.Context()); err != nil {
+	if err := f.d.WaitRoom(t.Context(), "s"); err != nil {
 		t.Fatal(err)
 	}
 	f.eventually("what was accepted, in order", func() bool { return slices.Equal(f.sinks["only"].got(), lines("s", n)) })
@@ -330,7 +332,8 @@ func TestDrainDeliversWhatIsThereAndEnds(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftAtTheEndHasFailed(t *testing.T) {
+// Neither lost nor sent twice: what no sink took is on disk for the next start.
+func TestWhatIsLeftAtTheEndIsKeptInTheSpool(t *testing.T) {
 	f := newFixture(t, 1<<20, 1<<20, "a")
 	f.sinks["a"].set(down)
 	o := &outcomes{}
@@ -343,9 +346,39 @@ func TestWhatIsLeftAtTheEndHasFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 10 {
-		if r, ok := o.all[i]; !ok || r != record.Failed {
-			t.Errorf("batch %d: %v %v, want failed", i, r, ok)
+		if r, ok := o.all[i]; !ok || r != record.Delivered {
+			t.Errorf("batch %d: %v %v, want it taken over by the spool", i, r, ok)
 		}
+	}
+	sp, err := spool.Open(f.dir+"/spool/a", 1<<20, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	if sp.Lines() != 10 {
+		t.Errorf("%d lines in the spool, want 10", sp.Lines())
+	}
+}
+
+// A full spool behind a dead sink refuses a stream before another sink has taken it.
+func TestAFullSpoolRepeatsNothingElsewhere(t *testing.T) {
+	f := newFixture(t, 4*record.SmallArena, 16<<10, "dead", "alive")
+	f.sinks["dead"].set(down)
+	src, o := f.source("s", false), &outcomes{}
+	accepted := 0
+	for ; accepted < 5000; accepted++ {
+		if err := f.d.Deliver(t.Context(), f.batch(src, accepted, o)); errors.Is(err, ErrFull) {
+			break
+		}
+	}
+	for n := range 20 { // tried again and again meanwhile
+		if err := f.d.Deliver(t.Context(), f.batch(src, accepted+n, o)); !errors.Is(err, ErrFull) {
+			t.Fatalf("try %d: %v, want ErrFull", n, err)
+		}
+	}
+	f.eventually("the other sink", func() bool { return len(f.sinks["alive"].got()) == accepted })
+	if got := f.sinks["alive"].got(); !slices.Equal(got, lines("s", accepted)) {
+		t.Errorf("the other sink got %d lines of %d", len(got), accepted)
 	}
 }
 

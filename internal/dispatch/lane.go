@@ -33,7 +33,12 @@ type Lane struct {
 	board   *health.Board
 	log     *slog.Logger
 	onFreed func()
+	// restored are the lines that the spool had from an earlier life of the agent.
+	restored int64
 }
+
+// readAgain is the reason under which lines are counted that come again from their source.
+const readAgain = "read_again"
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
 type LaneDeps struct {
@@ -55,7 +60,12 @@ func NewLane(d LaneDeps) *Lane {
 		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
 		count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
 	}
-	l.queue = queue.New(d.Spool, queue.Options{MaxBytes: d.Memory, OnError: l.spoolFailed})
+	l.queue = queue.New(d.Spool, queue.Options{
+		MaxBytes: d.Memory, OnError: l.spoolFailed,
+		OnFailed: func(lines int) { l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines)) },
+		OnFreed:  func() { l.onFreed() },
+	})
+	l.restored = d.Spool.Lines()
 	l.board.Set(l.component(), health.Healthy, "")
 	return l
 }
@@ -65,6 +75,9 @@ func (l *Lane) Name() string { return l.name }
 
 // Stats returns the figures of the lane's queue.
 func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
+
+// Restored returns the lines that were in the spool when the lane was made.
+func (l *Lane) Restored() int64 { return l.restored }
 
 // Dead returns the figures of the lane's dead letters.
 func (l *Lane) Dead() deadletter.Stats { return l.dead.Stats() }
@@ -196,6 +209,9 @@ func (l *Lane) backoff() *backoff.ExponentialBackOff {
 	return b
 }
 
+// close parks what is in memory in the spool and frees what the lane owns. The lane
+// has ended.
 func (l *Lane) close() error {
+	l.queue.Park()
 	return errors.Join(l.queue.Close(), l.spool.Close(), l.dead.Close(), l.sink.Close())
 }

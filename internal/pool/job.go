@@ -55,8 +55,8 @@ type job struct {
 	changed bool // target was replaced since the reader was told
 	reader  source.Reader
 
-	tracker *position.Tracker
-	failed  atomic.Bool // a batch was not delivered: read again from the acknowledged cursor
+	tracker *position.Tracker // of the reader, or of the last one; written under mu by its only user
+	failed  atomic.Bool       // a batch was not delivered: read again from the acknowledged cursor
 	armed   atomic.Bool
 	done    atomic.Bool // read to its end
 	pause   time.Duration
@@ -99,6 +99,7 @@ func (j *job) appeared() {
 	if ok {
 		_, _ = r.Look() // an error shows again when the log is read
 	}
+	j.armed.Store(false) // the new generation is not
 	j.p.wake(j)
 }
 
@@ -109,10 +110,10 @@ func (j *job) update(t source.Target) {
 	t.Mode, t.Path = j.mode, j.path // fixed while it is read
 	same := j.target.Source == t.Source && j.target.Gone == t.Gone && sameContainer(j.target.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
+	j.back = !t.Gone && j.done.Load()
 	r := j.reader
 	j.mu.Unlock()
 	j.left = false
-	j.back = !t.Gone && j.done.Load()
 	if same {
 		return
 	}
@@ -128,7 +129,9 @@ func (j *job) update(t source.Target) {
 // mistaken tells whether the job reads a target in a way that turned out wrong before
 // anything was read: a container was presumed to have a json-file, and has none.
 func (j *job) mistaken(t source.Target) bool {
-	return t.Mode != j.mode && j.p.Store.Get(j.id).IsZero() && (j.tracker == nil || j.tracker.Read().File == nil)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return t.Mode != j.mode && j.p.Store.Get(j.id).IsZero() && (j.tracker == nil || j.tracker.Read().IsZero())
 }
 
 func sameContainer(a, b *source.Container) bool {
@@ -149,8 +152,8 @@ func (j *job) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
 	j.mu.Lock()
+	j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
 	j.reader = r
 	t, changed := j.target, j.changed
 	j.mu.Unlock()
@@ -178,10 +181,10 @@ func (j *job) close() {
 // earlier one's batches are out, after a failure, it is not opened.
 func (j *job) prepare(ctx context.Context) (ready bool, err error) {
 	if j.failed.Load() {
-		j.close()
-		if j.tracker.Outstanding() > 0 {
-			return false, nil
+		if j.outstanding() > 0 {
+			return false, nil // and what is held stays held
 		}
+		j.close()
 		j.failed.Store(false)
 		j.p.Log.Warn("entries were not delivered; reading them again", "source", j.id)
 	}
@@ -190,6 +193,9 @@ func (j *job) prepare(ctx context.Context) (ready bool, err error) {
 	j.changed = false
 	j.mu.Unlock()
 	if r == nil {
+		if j.outstanding() > 0 {
+			return false, nil // or they would be read, and sent, twice
+		}
 		return true, j.open(ctx)
 	}
 	if changed {
@@ -202,6 +208,10 @@ func (j *job) prepare(ctx context.Context) (ready bool, err error) {
 func (j *job) turn(ctx context.Context) again {
 	ready, err := j.prepare(ctx)
 	if err != nil {
+		if j.pause >= maxPause && j.isGone() {
+			j.finish()
+			return again{ended: true} // it will never open
+		}
 		return j.retry("open log", err)
 	}
 	if !ready {
@@ -212,16 +222,22 @@ func (j *job) turn(ctx context.Context) again {
 		switch {
 		case err == nil:
 		case errors.Is(err, source.ErrIdle):
-			j.tracker.Advance(j.reader.Cursor())
+			if c := j.reader.Cursor(); c.File != nil && c.File.FileID != (position.FileID{}) {
+				j.tracker.Advance(c)
+			}
 			return j.rest(read > 0)
 		case errors.Is(err, io.EOF):
-			j.finish()
+			if j.outstanding() > 0 {
+				return again{pause: endPause} // hold it until all of it is delivered
+			}
+			if !j.finish() {
+				return again{more: true}
+			}
 			return again{ended: true}
 		case ctx.Err() != nil:
 			return again{}
 		default:
-			j.close()
-			return j.retry("read log", err)
+			return j.retry("read log", err) // its place is an offset: nothing to close
 		}
 		if j.failed.Load() {
 			break
@@ -241,6 +257,7 @@ func (j *job) step(ctx context.Context) error {
 		bytes += int(b.Entries[i].Len)
 	}
 	src, lines := b.Source, len(b.Entries)
+	b.Filled()
 	j.tracker.Track(b, j.reader.Cursor())
 	if err := j.p.Dispatcher.Deliver(ctx, b); err != nil {
 		return err
@@ -255,10 +272,9 @@ func (j *job) rest(busy bool) again {
 		return again{pause: settle}
 	}
 	r, ok := j.reader.(tailing)
-	if !ok || j.armed.Load() {
+	if !ok || j.armed.Swap(true) {
 		return again{}
 	}
-	j.armed.Store(true)
 	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
 	if err != nil {
 		j.armed.Store(false) // the sweep comes by
@@ -283,18 +299,42 @@ func (j *job) complain(what string, err error) {
 	j.failing = true
 }
 
-// finish frees a file job that was read to its end. It stays among the pool's until its
-// last entries are acknowledged.
-func (j *job) finish() {
+// finish frees a file job that was read to its end and delivered. It returns false
+// when the target came back meanwhile.
+func (j *job) finish() bool {
+	j.mu.Lock()
+	if j.changed && !j.target.Gone {
+		j.mu.Unlock()
+		return false
+	}
+	j.done.Store(true)
+	j.mu.Unlock()
 	j.unwatch()
 	j.close()
-	j.cancel()
-	j.done.Store(true)
+	return true
+}
+
+func (j *job) isGone() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.target.Gone
+}
+
+// outstanding returns how many batches of the reader, or of the last one, nobody has
+// answered for.
+func (j *job) outstanding() int {
+	j.mu.Lock()
+	t := j.tracker
+	j.mu.Unlock()
+	if t == nil {
+		return 0
+	}
+	return t.Outstanding()
 }
 
 // finished tells whether nothing of a gone target is left to be done.
 func (j *job) finished() bool {
-	return j.done.Load() && (j.tracker == nil || j.tracker.Outstanding() == 0)
+	return j.done.Load() && j.outstanding() == 0
 }
 
 // leave lets go of a target that is not wanted any more: a file is read to its
@@ -326,14 +366,15 @@ func (j *job) follow(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(j.ctx, cancel)()
-	defer j.done.Store(true)
+	if j.reader != nil { // a panic brought us here
+		j.failed.Store(true)
+	}
 	for ctx.Err() == nil {
 		err := j.stream(ctx)
 		j.close()
 		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, io.EOF):
+		case ctx.Err() != nil, errors.Is(err, io.EOF):
+			j.done.Store(true)
 			return
 		case err != nil:
 			next := j.retry("read container log", err)
@@ -370,10 +411,10 @@ func (j *job) settle(ctx context.Context) error {
 	if !j.failed.Load() {
 		return nil
 	}
-	if err := j.p.Dispatcher.WaitRoom(ctx); err != nil {
+	if err := j.p.Dispatcher.WaitRoom(ctx, j.id); err != nil {
 		return err
 	}
-	for j.tracker.Outstanding() > 0 {
+	for j.outstanding() > 0 {
 		if !task.Sleep(ctx, settle) {
 			return ctx.Err()
 		}

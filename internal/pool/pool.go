@@ -28,6 +28,9 @@ const (
 	// settle is how long a log that was just read is left alone before it is read
 	// again or armed: many lines then cost one read instead of one each.
 	settle = 20 * time.Millisecond
+	// endPause is how often a log that was read to its end is looked at until all of it
+	// is delivered.
+	endPause = 200 * time.Millisecond
 	// sweepInterval is how often every log is looked at whatever the hints say.
 	sweepInterval = 2 * time.Second
 	// maxPause bounds the pause after a failure to open or read.
@@ -41,7 +44,7 @@ type Dispatcher interface {
 	// ErrFull. It fails with ctx's error when that ends first.
 	Deliver(ctx context.Context, b *record.Batch) error
 	// WaitRoom blocks until Deliver would take a batch again.
-	WaitRoom(ctx context.Context) error
+	WaitRoom(ctx context.Context, sourceID string) error
 }
 
 // Deps is what a pool works with.
@@ -70,11 +73,12 @@ type Pool struct {
 	ready   chan struct{} // a token for each worker that should look at the queue
 	due     chan struct{} // the first job began to settle
 
-	mu     sync.Mutex
-	jobs   map[string]*job
-	queue  []*job // file jobs with something to do
-	later  []*job // file jobs that settle, in the order in which they are due
-	closed bool
+	mu      sync.Mutex
+	jobs    map[string]*job
+	queue   []*job    // file jobs with something to do
+	later   []*job    // file jobs that settle
+	nextDue time.Time // when the first of them is due, as far as the timer knows
+	closed  bool
 }
 
 // New returns a pool; nothing runs before Run.
@@ -118,6 +122,7 @@ func (p *Pool) Apply(targets []source.Target) {
 		j := p.jobs[id]
 		if j != nil && j.mistaken(t) {
 			j.leave()
+			p.jobs[id+" (replaced)"] = j // until it has ended
 			j = nil
 		}
 		if j == nil {
@@ -182,8 +187,20 @@ func (p *Pool) work(ctx context.Context) {
 		if j == nil {
 			return
 		}
-		p.put(j, j.turn(ctx))
+		p.give(ctx, j)
 	}
+}
+
+// give gives a job its turn. One that panics is opened again, later.
+func (p *Pool) give(ctx context.Context, j *job) {
+	next, ok := again{pause: time.Second}, false
+	defer func() {
+		if !ok {
+			j.failed.Store(true)
+		}
+		p.put(j, next)
+	}()
+	next, ok = j.turn(ctx), true
 }
 
 func (p *Pool) next(ctx context.Context) *job {
@@ -215,6 +232,9 @@ func (p *Pool) put(j *job, next again) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case p.closed: // Run has looked at it already
+		j.unwatch()
+		j.close()
 	case next.ended:
 		j.state = ended
 	case next.more || j.state == runAgain && next.pause <= settle:
@@ -224,7 +244,8 @@ func (p *Pool) put(j *job, next again) {
 	case next.pause > 0:
 		j.state, j.due = settling, time.Now().Add(next.pause)
 		p.later = append(p.later, j)
-		if len(p.later) == 1 || next.pause < settle {
+		if p.nextDue.IsZero() || j.due.Before(p.nextDue) {
+			p.nextDue = j.due
 			select {
 			case p.due <- struct{}{}:
 			default:
@@ -276,7 +297,10 @@ func (p *Pool) settled(now time.Time) (wait time.Duration) {
 		}
 	}
 	clear(p.later[len(kept):])
-	p.later = kept
+	p.later, p.nextDue = kept, time.Time{}
+	if wait > 0 {
+		p.nextDue = now.Add(wait)
+	}
 	return wait
 }
 
@@ -285,26 +309,28 @@ func (p *Pool) settled(now time.Time) (wait time.Duration) {
 func (p *Pool) sweep() {
 	p.mu.Lock()
 	var done, look, fresh []*job
-	for _, j := range p.jobs {
+	for key, j := range p.jobs {
 		switch {
 		case j.finished() && j.back:
 			p.Store.Remove(j.id)
+			j.cancel()
 			j = newJob(p, j.target)
-			p.jobs[j.id] = j
+			p.jobs[key] = j
 			fresh = append(fresh, j)
 		case j.finished():
-			done = append(done, j)
-			delete(p.jobs, j.id)
+			j.cancel()
+			if !j.left {
+				p.Store.Remove(j.id)
+				done = append(done, j)
+			}
+			delete(p.jobs, key)
 		case j.mode == source.File && j.state == idle:
 			look = append(look, j)
 		}
 	}
 	p.mu.Unlock()
 	for _, j := range done {
-		if !j.left {
-			p.Store.Remove(j.id)
-			p.Forget(j.id)
-		}
+		p.Forget(j.id)
 	}
 	for _, j := range fresh {
 		j.start()

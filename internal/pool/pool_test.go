@@ -46,7 +46,7 @@ func (c *collector) Deliver(_ context.Context, b *record.Batch) error {
 	return err
 }
 
-func (c *collector) WaitRoom(ctx context.Context) error {
+func (c *collector) WaitRoom(ctx context.Context, _ string) error {
 	if c.room == nil {
 		return nil
 	}
@@ -261,6 +261,58 @@ func TestATargetThatIsNotWantedAnyMoreIsLetGo(t *testing.T) {
 	f.eventually("the descriptor to be closed", func() bool { return f.stats.Descriptors.Load() == 0 })
 	if f.store.Get("file:a.log").IsZero() {
 		t.Error("its position was forgotten, though it may be wanted again")
+	}
+}
+
+// A container that was presumed to have a json-file, and has none, is read as a stream.
+func TestAMistakenModeIsCorrected(t *testing.T) {
+	o := &followers{upto: 3, pool: record.NewPool(1 << 20)}
+	files := &file.Opener{Pool: record.NewPool(1 << 20), MaxLine: 1 << 20, Stats: &file.Stats{}}
+	f := newFixture(t, map[source.Mode]source.Opener{source.File: files, source.Stream: o})
+	tg := f.target("never.log")
+	f.pool.Apply([]source.Target{tg})
+	f.eventually("the job to be idle", func() bool { return f.state(tg.Source.ID) == idle })
+	tg.Mode, tg.Path = source.Stream, ""
+	f.pool.Apply([]source.Target{tg})
+	f.arrives(tg.Source.ID, numbers(3)...)
+	f.eventually("one job", func() bool { c := f.pool.Count(); return c[source.Stream] == 1 && c[source.File] == 0 })
+}
+
+func TestAReaderThatPanicsIsOpenedAgain(t *testing.T) {
+	f := newFixture(t, nil)
+	panics := true
+	f.out.answer = func(*record.Batch) (record.Outcome, error) {
+		if panics {
+			panics = false
+			defer f.out.mu.Unlock() // Deliver does not come to it
+			panic("a bug")
+		}
+		return record.Delivered, nil
+	}
+	f.write("a.log", "1\n")
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.eventually("the panic", func() bool { return f.scope.Panics() == 1 })
+	f.write("b.log", "other\n")
+	f.pool.Apply([]source.Target{f.target("a.log"), f.target("b.log")})
+	f.arrives("file:b.log", "other")
+}
+
+// One log that cannot be opened does not slow down the others.
+func TestAnUnreadableLogHoldsUpNobody(t *testing.T) {
+	f := newFixture(t, nil)
+	if err := os.Mkdir(filepath.Join(f.dir, "bad.log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.write("a.log", "1\n")
+	f.pool.Apply([]source.Target{f.target("bad.log"), f.target("a.log")})
+	f.arrives("file:a.log", "1")
+	for n := range 5 {
+		began := time.Now()
+		f.write("a.log", "x\n")
+		f.eventually("the line", func() bool { return len(f.out.of("file:a.log")) == n+2 })
+		if took := time.Since(began); took > sweepInterval/4 {
+			t.Errorf("line %d took %v", n, took)
+		}
 	}
 }
 

@@ -54,6 +54,10 @@ type Options struct {
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
 	OnError func(error)
+	// OnFailed is told how many lines of accepted batches were answered Failed by it.
+	OnFailed func(lines int)
+	// OnFreed is called when room was made without the taker's doing.
+	OnFreed func()
 }
 
 // item is a batch in the queue.
@@ -96,8 +100,9 @@ type Queue struct {
 	disk         *item          // the spool's next batch, read ahead
 	lease        *Lease
 	used         int64
-	lines        int64 // in memory, not delivered; pending and leased ones too
-	ahead        int64 // lines of a batch in the spool that are delivered in parts
+	broken       time.Time // until when the spool is not tried again after a failure
+	lines        int64     // in memory, not delivered; pending and leased ones too
+	ahead        int64     // lines of a batch in the spool that are delivered in parts
 }
 
 // New returns a queue over an open spool.
@@ -109,6 +114,12 @@ func New(sp *spool.Spool, o Options) *Queue {
 	}
 	if q.o.OnError == nil {
 		q.o.OnError = func(error) {}
+	}
+	if q.o.OnFailed == nil {
+		q.o.OnFailed = func(int) {}
+	}
+	if q.o.OnFreed == nil {
+		q.o.OnFreed = func() {}
 	}
 	return q
 }
@@ -136,16 +147,18 @@ func (q *Queue) Put(b *record.Batch) error {
 // number makes an item of b with the next sequence number.
 func (q *Queue) number(b *record.Batch) item {
 	q.seq++
-	return item{batch: b, seq: q.seq, bytes: int64(cap(b.Arena))}
+	return item{batch: b, seq: q.seq, bytes: b.Size()}
 }
 
-// Free tells whether there is room in memory, and in the spool: whether Put and Spill
-// would take a batch, however large.
-func (q *Queue) Free() (memory, disk bool) {
+// Free tells whether the next batch of a source finds room in memory, or in the
+// spool. A source with entries in the spool has none in memory; a spool that failed
+// has none for a while.
+func (q *Queue) Free(sourceID string) (memory, disk bool) {
 	q.mu.Lock()
-	memory = q.used < q.o.MaxBytes
+	memory = q.used < q.o.MaxBytes && q.spooled[sourceID] == 0
+	broken := time.Now().Before(q.broken)
 	q.mu.Unlock()
-	return memory, q.spool.Room()
+	return memory, !broken && q.spool.Room()
 }
 
 // Room returns a channel that is closed when something leaves the queue, or when it is
@@ -243,6 +256,35 @@ func (q *Queue) Close() error {
 	q.freed()
 	signal(q.ready)
 	return err
+}
+
+// Park moves what is in memory to the spool, before Close, so that it is neither lost
+// nor sent twice after a restart. What the spool does not take stays. Batches of a
+// source that has older ones in the spool already come out behind those.
+func (q *Queue) Park() {
+	q.mu.Lock()
+	var park, stay []item
+	for _, it := range q.back {
+		if it.disk || it.from > 0 {
+			stay = append(stay, it)
+			continue
+		}
+		park = append(park, it)
+	}
+	q.back = stay
+	for q.memory.len() > 0 {
+		park = append(park, q.memory.pop())
+	}
+	for i := range park {
+		q.used -= park[i].bytes
+		q.lines -= int64(park[i].left())
+	}
+	q.mu.Unlock()
+	for i := range park {
+		if err := q.Spill(park[i].batch); errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
+			park[i].batch.Done(record.Failed)
+		}
+	}
 }
 
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu

@@ -22,9 +22,19 @@ func (q *Queue) Spill(b *record.Batch) error {
 	if err == nil || errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
 		return err
 	}
-	q.o.OnError(err)
+	q.failed(err)
 	b.Done(record.Failed)
 	return err
+}
+
+// brokenTime is how long a spool that failed is left alone.
+const brokenTime = 5 * time.Second
+
+func (q *Queue) failed(err error) {
+	q.mu.Lock()
+	q.broken = time.Now().Add(brokenTime)
+	q.mu.Unlock()
+	q.o.OnError(err)
 }
 
 func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
@@ -132,11 +142,15 @@ func (q *Queue) Sync() error {
 		if it.seq <= durable {
 			it.batch.Done(record.Delivered)
 		} else {
+			q.o.OnFailed(len(it.batch.Entries))
 			it.batch.Done(record.Failed)
 		}
 	}
+	if n > 0 {
+		q.o.OnFreed()
+	}
 	if err != nil && (n > 0 || !errors.Is(err, spool.ErrClosed)) {
-		q.o.OnError(err)
+		q.failed(err)
 		return err
 	}
 	return nil

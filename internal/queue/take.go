@@ -38,11 +38,12 @@ func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*
 	bytes, full, err := 0, false, error(nil)
 	drain := q.drain
 	for {
-		if full, err = q.fill(l, &bytes, maxBytes); err != nil {
-			return nil, err
-		}
+		full, err = q.fill(l, &bytes, maxBytes)
 		if len(l.items) > 0 {
-			break
+			break // an error is met again by the next Take
+		}
+		if err != nil {
+			return nil, err
 		}
 		select {
 		case <-q.ready:
@@ -56,7 +57,7 @@ func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*
 			return nil, ctx.Err()
 		}
 	}
-	if full || linger <= 0 {
+	if full || err != nil || linger <= 0 {
 		return l, nil
 	}
 	t := time.NewTimer(linger)

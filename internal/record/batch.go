@@ -1,6 +1,9 @@
 package record
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // Outcome is what became of a batch at one of its holders.
 type Outcome uint8
@@ -74,5 +77,16 @@ func (b *Batch) Append(time int64, output Output, line []byte) {
 	b.Entries = append(b.Entries, Entry{Time: time, Off: uint32(off), Len: uint32(len(line)), Output: output})
 }
 
-// Size returns the bytes of the budget that the batch holds.
+// entryBytes is the size of an Entry in memory.
+const entryBytes = int64(unsafe.Sizeof(Entry{}))
+
+// Filled tells the pool how much the batch takes now that it is filled: many short
+// lines need more memory for their entries than for their bytes.
+func (b *Batch) Filled() {
+	if b.pool != nil {
+		b.pool.recharge(b, int64(cap(b.Arena))+int64(cap(b.Entries))*entryBytes)
+	}
+}
+
+// Size returns the bytes of memory that the batch takes.
 func (b *Batch) Size() int64 { return max(b.charge, int64(cap(b.Arena))) }

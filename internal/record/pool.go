@@ -98,7 +98,20 @@ func (p *Pool) take(class, room int) *Batch {
 	return b
 }
 
+func (p *Pool) recharge(b *Batch, size int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used += size - b.charge
+	b.charge = size
+}
+
+// keptEntries bounds the entries that a kept batch may hold memory for.
+const keptEntries = 8 << 10
+
 func (p *Pool) put(b *Batch) {
+	if cap(b.Entries) > keptEntries {
+		b.Entries = nil
+	}
 	b.Source, b.Arena, b.Entries = nil, b.Arena[:0], b.Entries[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -48,11 +48,15 @@ func (e *Early) Watch(root string) error {
 		}
 		name := e.logName(dir)
 		path := filepath.Join(root, dir, name)
-		appeared := func() {
+		var watch atomic.Pointer[NameWatch]
+		n := e.watcher.WatchNew(filepath.Join(root, dir), name, func() {
 			e.hold(path)
-			e.watcher.UnwatchName(filepath.Join(root, dir), name)
-		}
-		if e.watcher.WatchNew(filepath.Join(root, dir), name, appeared) {
+			if n := watch.Load(); n != nil {
+				e.watcher.Unwatch(filepath.Join(root, dir), name, n)
+			}
+		})
+		if n != nil {
+			watch.Store(n)
 			e.hold(path) // it may have come before the watch
 		}
 	})

@@ -43,6 +43,8 @@ type Options struct {
 	// Claim, if set, is asked before a generation is taken, and tells from which offset
 	// it is this log's to read; false leaves it to another log.
 	Claim func(position.FileID) (start int64, ok bool)
+	// Unclaim gives a generation back that was claimed and is not read.
+	Unclaim func(id position.FileID, start int64)
 	// Open counts the descriptors held, for the books.
 	Open *atomic.Int64
 }
@@ -77,7 +79,7 @@ func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error)
 	defer l.mu.Unlock()
 	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
 	if !found {
-		fresh = writtenAfter(fresh, after)
+		fresh = l.writtenAfter(fresh, after)
 		if old := l.renamed(pos); old != nil {
 			fresh, found = append(fresh, old), true
 		}
@@ -115,7 +117,7 @@ func (l *Log) Look() (bool, error) {
 	if found {
 		fresh[len(fresh)-1].close() // the second descriptor of the one that is held
 		fresh = fresh[:len(fresh)-1]
-	} else if fresh = writtenAfter(fresh, newest.modTime()-1); len(fresh) > 1 {
+	} else if fresh = l.writtenAfter(fresh, newest.modTime()-1); len(fresh) > 1 {
 		// The newest known is gone and there are several new ones: others may have come and gone.
 		l.missed++
 	}
@@ -142,10 +144,13 @@ func (l *Log) early(fresh []*File) []*File {
 
 // writtenAfter keeps the file that has the log's own name, and those that were last
 // written to after t; it closes the others.
-func writtenAfter(files []*File, t int64) []*File {
+func (l *Log) writtenAfter(files []*File, t int64) []*File {
 	return slices.DeleteFunc(files, func(f *File) bool {
 		if f.newest || f.modTime() > t {
 			return false
+		}
+		if l.opt.Unclaim != nil {
+			l.opt.Unclaim(f.ID, f.start)
 		}
 		f.close()
 		return true
@@ -198,8 +203,8 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 		}
 		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
 		if openErr != nil {
-			if !errors.Is(openErr, fs.ErrNotExist) {
-				err = errors.Join(err, openErr)
+			if n == 0 && !errors.Is(openErr, fs.ErrNotExist) {
+				err = openErr // an older name that is no log of ours is none of our business
 			}
 			if n > 0 || !errors.Is(openErr, fs.ErrNotExist) {
 				missing++ // between two renames of a rotation one name may be missing

@@ -38,7 +38,7 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	t = &Tailer{Log: log}
 	if f := log.Current(); f != nil {
 		t.enter(f)
-		if pos != nil && f.ID == pos.FileID {
+		if found && pos != nil && f.ID == pos.FileID {
 			t.pos.Offset = pos.Offset
 		}
 	}

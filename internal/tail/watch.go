@@ -31,9 +31,12 @@ type Watcher struct {
 type dirWatch struct {
 	path  string
 	wd    int32
-	names map[string]func() // by base name
+	names map[string]*NameWatch // by base name
 	any   func(name string)
 }
+
+// NameWatch is one watched name.
+type NameWatch struct{ fn func() }
 
 // NewWatcher opens an inotify instance; Close frees it.
 func NewWatcher() (*Watcher, error) {
@@ -61,21 +64,31 @@ func (w *Watcher) WatchName(dir, name string, fn func()) error {
 	if err != nil {
 		return err
 	}
-	d.names[name] = fn
+	d.names[name] = &NameWatch{fn}
 	return nil
 }
 
-// WatchNew is WatchName unless somebody watches that name already, or it fails; it
-// tells whether it watches now.
-func (w *Watcher) WatchNew(dir, name string, fn func()) bool {
+// WatchNew is WatchName unless somebody watches that name already, or it fails: then
+// it returns nil.
+func (w *Watcher) WatchNew(dir, name string, fn func()) *NameWatch {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d, err := w.dir(dir)
 	if err != nil || d.names[name] != nil {
-		return false
+		return nil
 	}
-	d.names[name] = fn
-	return true
+	d.names[name] = &NameWatch{fn}
+	return d.names[name]
+}
+
+// Unwatch ends what WatchNew began, unless another watch has taken its place.
+func (w *Watcher) Unwatch(dir, name string, n *NameWatch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d := w.dirs[dir]; d != nil && d.names[name] == n {
+		delete(d.names, name)
+		w.drop(d)
+	}
 }
 
 // UnwatchName ends WatchName.
@@ -111,7 +124,7 @@ func (w *Watcher) dir(path string) (*dirWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dirWatch{path: path, wd: wd, names: map[string]func(){}}
+	d := &dirWatch{path: path, wd: wd, names: map[string]*NameWatch{}}
 	w.dirs[path], w.byWD[wd] = d, d
 	return d, nil
 }
@@ -209,8 +222,8 @@ func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
 		return nil
 	}
 	var out []func()
-	if fn := d.names[name]; fn != nil {
-		out = append(out, fn)
+	if n := d.names[name]; n != nil {
+		out = append(out, n.fn)
 	}
 	if d.any != nil {
 		out = append(out, func() { d.any(name) })
@@ -226,8 +239,8 @@ func (w *Watcher) all() []func() {
 		out = append(out, fn)
 	}
 	for _, d := range w.dirs {
-		for _, fn := range d.names {
-			out = append(out, fn)
+		for _, n := range d.names {
+			out = append(out, n.fn)
 		}
 		if d.any != nil {
 			out = append(out, func() { d.any("") })

@@ -55,7 +55,7 @@ func (o *Opener) Restore(cursors map[string]position.Cursor) {
 // Open implements source.Opener.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
 	claim := func(id position.FileID) (int64, bool) { return o.claims.take(t.Source.ID, id) }
-	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Claim: claim, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Claim: claim, Unclaim: o.claims.release, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, from.Last[record.OutputNone])
 	if err != nil {
 		log.Close()
@@ -127,8 +127,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 		whole := bytes.LastIndexByte(b.Arena, '\n') + 1
 		switch {
 		case whole > 0:
-			r.lines(b, whole)
-			r.Consume(int64(whole))
+			r.Consume(int64(r.lines(b, whole)))
 		case final && size <= r.opener.MaxLine: // a last line without its newline
 			r.add(b, 0, size, 0)
 			r.Consume(int64(size))
@@ -152,7 +151,9 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 
 func (r *Reader) count() {
 	r.opener.Stats.FileCut.Add(int64(r.Tailer.Truncated))
-	r.Tailer.Truncated = 0
+	if r.Tailer.Truncated > 0 {
+		r.scanned, r.Tailer.Truncated = 0, 0
+	}
 	if done := r.Tailer.Done; len(done) > 0 {
 		all := slices.Concat(r.done, done)
 		r.done, r.Tailer.Done = all[max(0, len(all)-keptDone):], nil
@@ -163,15 +164,21 @@ func (r *Reader) count() {
 	r.opener.Stats.Missed.Add(int64(r.Log.TakeMissed()))
 }
 
-// lines adds the lines in the first n bytes of the arena; the last of them is a newline.
-func (r *Reader) lines(b *record.Batch, n int) {
+// maxEntries bounds a batch of very short lines: what is beyond is read again.
+const maxEntries = 32 << 10
+
+// lines adds the lines in the first n bytes of the arena, the last of which is a
+// newline, and returns how many bytes it took.
+func (r *Reader) lines(b *record.Batch, n int) int {
 	now := r.opener.now().UnixNano()
 	arena := b.Arena
-	for at := 0; at < n; {
+	at := 0
+	for at < n && len(b.Entries) < maxEntries {
 		end := at + bytes.IndexByte(arena[at:n], '\n')
 		r.addAt(b, at, end, now)
 		at = end + 1
 	}
+	return at
 }
 
 func (r *Reader) add(b *record.Batch, from, to int, flags record.Flags) {

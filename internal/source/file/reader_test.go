@@ -198,6 +198,53 @@ func TestTruncationStartsAgain(t *testing.T) {
 	}
 }
 
+func TestTruncationWhileTheAgentWasDown(t *testing.T) {
+	h := newHost(t)
+	h.write("a.log", "old 1\nold 2\n")
+	r := h.open("a.log", position.Cursor{})
+	h.expect(r, "old 1", "old 2")
+	c := r.Cursor()
+	r.Close()
+	h.must(os.Truncate(h.path("a.log"), 0))
+	h.write("a.log", "new 1\nnew 2\nnew 3\n")
+	h.expect(h.open("a.log", c), "new 1", "new 2", "new 3")
+}
+
+func TestOddOlderNamesDoNotMatter(t *testing.T) {
+	h := newHost(t)
+	h.write("a.log", "1\n")
+	h.must(os.Symlink("a.log", h.path("a.log.1")))
+	h.must(os.Mkdir(h.path("a.log.2"), 0o700))
+	r := h.open("a.log", position.Cursor{})
+	h.expect(r, "1")
+	c := r.Cursor()
+	r.Close()
+	h.write("a.log", "2\n")
+	h.expect(h.open("a.log", c), "2")
+}
+
+func TestManyShortLinesAreBounded(t *testing.T) {
+	h := newHost(t)
+	h.write("a.log", strings.Repeat("\n", 3*maxEntries))
+	r := h.open("a.log", position.Cursor{})
+	lines := 0
+	for {
+		b, err := r.Next(context.Background())
+		if errors.Is(err, source.ErrIdle) {
+			break
+		}
+		h.must(err)
+		if len(b.Entries) > maxEntries {
+			t.Fatalf("a batch of %d entries", len(b.Entries))
+		}
+		lines += len(b.Entries)
+		b.Done(record.Delivered)
+	}
+	if lines != 3*maxEntries {
+		t.Errorf("%d lines, want %d", lines, 3*maxEntries)
+	}
+}
+
 func TestGoesOnWhereItWas(t *testing.T) {
 	h := newHost(t)
 	h.write("a.log", "1\n2\npart")

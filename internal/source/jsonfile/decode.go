@@ -21,6 +21,7 @@ var (
 	prefix     = []byte(`{"log":"`)
 	stdoutMark = []byte(`,"stream":"stdout"`)
 	stderrMark = []byte(`,"stream":"stderr"`)
+	outputMark = []byte(`","stream":"std`)
 	timeMark   = []byte(`"time":"`)
 )
 
@@ -57,11 +58,22 @@ func (d *decoder) fast(line []byte) (rec, bool) {
 	if !bytes.HasPrefix(line, prefix) {
 		return rec{}, false
 	}
+	// The tail first: nothing may be written to a line that is not of this shape.
+	// "time" is the last member; attrs may stand before it.
+	tail := line[max(len(prefix), len(line)-48):]
+	at := bytes.LastIndex(tail, timeMark)
+	if at < 0 || string(tail[len(tail)-2:]) != `"}` || !bytes.Contains(line, outputMark) {
+		return rec{}, false
+	}
+	stamp, ok := d.stamp(tail[at+len(timeMark) : len(tail)-2])
+	if !ok {
+		return rec{}, false
+	}
 	text, end, ok := unquote(line, len(prefix))
 	if !ok {
 		return rec{}, false
 	}
-	r := rec{text: text, off: len(prefix)}
+	r := rec{text: text, off: len(prefix), time: stamp}
 	rest := line[end+1:]
 	switch {
 	case bytes.HasPrefix(rest, stdoutMark):
@@ -71,15 +83,7 @@ func (d *decoder) fast(line []byte) (rec, bool) {
 	default:
 		return rec{}, false
 	}
-	rest = rest[len(stdoutMark):]
-	// "time" is the last member; attrs may stand before it.
-	at := bytes.LastIndex(rest[max(0, len(rest)-48):], timeMark)
-	if at < 0 || len(rest) < 2 || string(rest[len(rest)-2:]) != `"}` {
-		return rec{}, false
-	}
-	stamp := rest[max(0, len(rest)-48)+at+len(timeMark) : len(rest)-2]
-	r.time, ok = d.stamp(stamp)
-	return r, ok
+	return r, true
 }
 
 // unquote decodes the JSON string that begins at line[at], behind its opening quote,

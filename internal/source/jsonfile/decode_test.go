@@ -66,6 +66,21 @@ func TestDecodeFindsARecordBehindDamage(t *testing.T) {
 	}
 }
 
+func TestDecodeTakesMembersInAnyOrder(t *testing.T) {
+	for _, line := range []string{
+		`{"log":"a\tb\n","time":"2026-11-21T23:35:01.5Z","stream":"stderr"}`,
+		`{"time":"2026-11-21T23:35:01.5Z","stream":"stderr","log":"a\tb\n"}`,
+		`{"stream":"stderr","log":"a\tb\n","time":"2026-11-21T23:35:01.500Z"}`,
+		`{"log":"a\tb\n","stream":"stderr","time":"2026-11-22T01:35:01.5+02:00"}`,
+	} {
+		var d decoder
+		got, damaged, ok := d.decode([]byte(line))
+		if !ok || damaged || string(got.text) != "a\tb\n" || got.output != record.Stderr || got.time != 1795304101_500000000 {
+			t.Errorf("decode(%s) = %q %v %d, damaged %v, ok %v", line, got.text, got.output, got.time, damaged, ok)
+		}
+	}
+}
+
 func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 	for _, line := range []string{
 		"", "\x00\x00", "{", `{"log":"`, `{"log":"a`, `{"log":"a"`, `{"log":"a","stream":"stdout"`,

@@ -10,7 +10,10 @@ package jsonfile
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -62,7 +65,11 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 	} else if from.Ahead != nil {
 		r.ahead, r.aheadOf = from.Ahead.Pos, record.Output(from.Ahead.Output)
 	}
-	if from.File == nil && !t.Since.IsZero() {
+	if from.API != nil { // it was read as a stream, the last time or before that
+		r.api = from.API
+		r.passed[record.Stdout], r.passed[record.Stderr] = from.API.Streams[0].Time, from.API.Streams[1].Time
+	}
+	if from.IsZero() && !t.Since.IsZero() {
 		r.since = t.Since.UnixNano()
 	}
 	r.Update(t)
@@ -84,12 +91,18 @@ type Reader struct {
 	ahead   position.FilePos
 	aheadOf record.Output
 	damaged bool // inside a hole
+
+	// Records up to passed were delivered from the stream of an earlier life, whose
+	// cursor api is kept until both outputs are past it.
+	passed [record.Outputs]int64
+	api    *position.APIPos
 }
 
 // part is the beginning of a line whose end is not read yet.
 type part struct {
 	text      []byte
 	time      int64
+	since     time.Time // when it was read
 	truncated bool
 	start     position.FilePos // of its first record
 	pending   bool
@@ -110,6 +123,11 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 	for {
 		b, final, err := r.Fill(ctx, r.opener.Pool, want)
 		r.count()
+		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrIdle) && r.stopped() {
+			if b := r.unterminated(); b != nil {
+				return b, nil
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +194,16 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 	if rec.output == r.aheadOf && r.behindAhead(pos) || rec.time < r.since {
 		return
 	}
+	if passed := r.passed[rec.output]; passed != 0 {
+		if rec.time <= passed {
+			return
+		}
+		r.passed[rec.output] = 0
+	}
 	p := &r.parts[rec.output]
+	if p.pending && rec.time != p.time { // parts share the first one's time: that line never ended
+		r.emitJoined(b, p, rec.output)
+	}
 	text, ended := bytes.CutSuffix(rec.text, []byte("\n"))
 	if !ended || p.pending {
 		r.join(p, rec, text, pos)
@@ -214,13 +241,53 @@ func (r *Reader) behindAhead(pos position.FilePos) bool {
 
 func (r *Reader) join(p *part, rec rec, text []byte, pos position.FilePos) {
 	if !p.pending {
-		*p = part{text: p.text[:0], time: rec.time, start: pos, pending: true}
+		*p = part{text: p.text[:0], time: rec.time, since: time.Now(), start: pos, pending: true}
 	}
 	if room := r.opener.MaxLine - len(p.text); len(text) > room {
 		p.truncated = true
 		text = text[:max(room, 0)]
 	}
 	p.text = append(p.text, text...)
+}
+
+// patience is how long the rest of a line is waited for after its container stopped,
+// as far as is known: it may have been started again meanwhile.
+const patience = 2 * time.Second
+
+// stopped tells that the container has ended, so that a line without a newline will get none.
+func (r *Reader) stopped() bool {
+	c := r.target.Container
+	if c == nil || c.Running || c.Started.IsZero() {
+		return false
+	}
+	for i := range r.parts {
+		if r.parts[i].pending && time.Since(r.parts[i].since) < patience {
+			return false
+		}
+	}
+	return true
+}
+
+// unterminated returns the last words of a container that ended without a newline,
+// nil if there are none.
+func (r *Reader) unterminated() *record.Batch {
+	size := 0
+	for i := range r.parts {
+		size += len(r.parts[i].text)
+	}
+	var b *record.Batch
+	for output := range r.parts {
+		p := &r.parts[output]
+		if !p.pending {
+			continue
+		}
+		if b == nil {
+			b = r.opener.Pool.Force(size)
+			b.Source = r.target.Source
+		}
+		r.emitJoined(b, p, record.Output(output))
+	}
+	return b
 }
 
 func (r *Reader) emitJoined(b *record.Batch, p *part, output record.Output) {
@@ -244,6 +311,9 @@ func strip(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\r")) }
 func (r *Reader) Cursor() position.Cursor {
 	here := r.Pos()
 	c := position.Cursor{File: &here}
+	if r.passed != [record.Outputs]int64{} {
+		c.API = r.api
+	}
 	for output := range r.clocks {
 		c.Last[output] = r.clocks[output].Last
 	}
@@ -254,9 +324,9 @@ func (r *Reader) Cursor() position.Cursor {
 	case out.pending && err.pending:
 		c.File, c.Ahead = &err.start, ahead(record.Stdout, out.start)
 	case out.pending:
-		c.File, c.Ahead = &out.start, ahead(record.Stderr, here)
+		c.File, c.Ahead = &out.start, ahead(record.Stderr, r.reached(record.Stderr, here))
 	case err.pending:
-		c.File, c.Ahead = &err.start, ahead(record.Stdout, here)
+		c.File, c.Ahead = &err.start, ahead(record.Stdout, r.reached(record.Stdout, here))
 	case r.aheadOf != record.OutputNone: // still on the way to where the earlier life was
 		c.Ahead = ahead(r.aheadOf, r.ahead)
 	}
@@ -265,6 +335,14 @@ func (r *Reader) Cursor() position.Cursor {
 		c.File = &start
 	}
 	return c
+}
+
+// reached returns how far an output is: here, or where it was in an earlier life.
+func (r *Reader) reached(output record.Output, here position.FilePos) position.FilePos {
+	if r.aheadOf == output {
+		return r.ahead
+	}
+	return here
 }
 
 func ahead(output record.Output, pos position.FilePos) *position.Ahead {

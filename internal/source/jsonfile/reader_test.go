@@ -25,12 +25,13 @@ type engineLog struct {
 	path    string
 	maxFile int
 	clock   time.Time
+	parts   map[string]time.Time // of the first part of an unfinished line, by stream
 	f       *os.File
 }
 
 func newEngineLog(t testing.TB, dir string, maxFile int) *engineLog {
 	t.Helper()
-	l := &engineLog{t: t, path: filepath.Join(dir, "c-json.log"), maxFile: maxFile, clock: time.Unix(1_700_000_000, 0)}
+	l := &engineLog{t: t, path: filepath.Join(dir, "c-json.log"), maxFile: maxFile, clock: time.Unix(1_700_000_000, 0), parts: map[string]time.Time{}}
 	l.open()
 	return l
 }
@@ -64,12 +65,24 @@ func (l *engineLog) rotate() {
 	l.open()
 }
 
-// write adds one record; text without a newline is a partial one.
+// write adds one record; text without a newline is a part of a line, and all parts of
+// a line have the time of the first.
 func (l *engineLog) write(stream, text string) {
 	l.clock = l.clock.Add(time.Microsecond)
-	_, err := l.f.Write(append(engineLine(text, stream, l.clock, nil), '\n'))
+	at, unfinished := l.parts[stream]
+	if !unfinished {
+		at = l.clock
+	}
+	l.parts[stream] = at
+	if strings.HasSuffix(text, "\n") {
+		delete(l.parts, stream)
+	}
+	_, err := l.f.Write(append(engineLine(text, stream, at, nil), '\n'))
 	l.must(err)
 }
+
+// crash ends the process that wrote: what it left unfinished stays so.
+func (l *engineLog) crash() { clear(l.parts) }
 
 func (l *engineLog) raw(b []byte) {
 	_, err := l.f.Write(b)
@@ -196,6 +209,47 @@ func TestJoinsPartialLinesPerOutput(t *testing.T) {
 	l.write("stderr", "tail\n")
 	r, _ := open(t, target(l.path), position.Cursor{})
 	equal(t, drain(t, r), []string{"stderr between", "stdout " + a + a + "end", "stderr " + b + "tail"})
+}
+
+func TestLastWordsWithoutANewline(t *testing.T) {
+	l := newEngineLog(t, t.TempDir(), 3)
+	l.write("stdout", "run 1 ends here")
+	l.write("stderr", "panic: no newline")
+	tg := target(l.path)
+	tg.Container.Running, tg.Container.Started = true, time.Unix(1, 0)
+	r, _ := open(t, tg, position.Cursor{})
+	equal(t, drain(t, r), nil) // there may be more to come
+	l.crash()
+	l.write("stdout", "run 2\n")
+	equal(t, drain(t, r), []string{"stdout run 1 ends here", "stdout run 2"})
+	tg.Gone = true
+	r.Update(tg)
+	equal(t, drain(t, r), []string{"stderr panic: no newline"})
+}
+
+func TestAStoppedContainersLastWordsAreNotHeldBack(t *testing.T) {
+	l := newEngineLog(t, t.TempDir(), 3)
+	l.write("stdout", "the end")
+	tg := target(l.path)
+	tg.Container.Started = time.Unix(1, 0) // ran, and runs no more
+	r, _ := open(t, tg, position.Cursor{})
+	equal(t, drain(t, r), nil)
+	r.parts[record.Stdout].since = time.Now().Add(-patience)
+	equal(t, drain(t, r), []string{"stdout the end"})
+	c := r.Cursor()
+	again, _ := open(t, tg, c)
+	equal(t, drain(t, again), nil)
+}
+
+func TestGoesOnBehindWhatWasReadAsAStream(t *testing.T) {
+	l := newEngineLog(t, t.TempDir(), 3)
+	l.write("stdout", "1\n")
+	l.write("stderr", "2\n")
+	l.write("stdout", "3\n")
+	c := position.Cursor{API: &position.APIPos{Streams: [2]position.StreamPos{{Time: l.clock.UnixNano()}, {Time: l.clock.UnixNano() - 2000}}}}
+	l.write("stdout", "4\n")
+	r, _ := open(t, target(l.path), c)
+	equal(t, drain(t, r), []string{"stderr 2", "stdout 4"})
 }
 
 func TestCutsLinesAtMaxLine(t *testing.T) {
