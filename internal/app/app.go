@@ -64,7 +64,7 @@ type monitor struct {
 
 // Run runs the agent until ctx ends. It then stops reading, delivers what it holds
 // within cfg.ShutdownTimeout, and saves the positions; what could not be delivered by
-// then is read again at the next start.
+// then goes to the spools, for the next start.
 func Run(ctx context.Context, cfg Config, info BuildInfo) error {
 	a := &agent{cfg: cfg, info: info, log: newLogger(cfg.Log), board: &health.Board{}, metrics: metrics.New()}
 	a.root = task.NewRoot(context.WithoutCancel(ctx), "agent", a.log)
@@ -118,6 +118,13 @@ func (a *agent) build() error {
 		return err
 	}
 	a.registerMetrics()
+	a.reports = append(a.reports, func() {
+		if err := a.store.Err(); err != nil {
+			a.board.Set("positions", health.Degraded, err.Error())
+			return
+		}
+		a.board.Set("positions", health.Healthy, "")
+	})
 	return a.listen()
 }
 

@@ -105,7 +105,13 @@ func (a *agent) buildFiles(hostname string) {
 		start: func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
 		close: func() {},
 	})
-	a.board.Set("file_monitor", health.Healthy, "")
+	a.reports = append(a.reports, func() {
+		status, reason := health.Healthy, ""
+		if n := found.Overflow(); n > 0 {
+			status, reason = health.Degraded, fmt.Sprintf("%d log files are left out, there are too many; narrow file_monitor.include", n)
+		}
+		a.board.Set("file_monitor", status, reason)
+	})
 }
 
 // hinted looks for files as soon as a name appears in one of their directories.
@@ -120,7 +126,7 @@ func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
 		return h.Files.Run(ctx, apply)
 	}
 	watch := func(dir string) {
-		_ = h.watcher.WatchDir(dir, func(string) { h.Hint() }) // one that is not there yet: looking finds its files
+		_ = h.watcher.WatchDir(dir, "files", func(string) { h.Hint() }) // one that is not there yet: looking finds its files
 	}
 	return h.Files.Run(ctx, func(targets []source.Target) {
 		apply(targets)

@@ -195,6 +195,7 @@ func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rej
 			return false
 		}
 	}
+	l.board.Set(l.component(), health.Healthy, "")
 	for _, r := range refused {
 		l.count.DeadEntries.WithLabelValues(l.name, r.Reason).Inc()
 	}

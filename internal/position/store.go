@@ -37,6 +37,7 @@ type Store struct {
 	cursors map[string]Cursor
 	changed uint64 // counts changes
 	saved   uint64 // value of changed at the last save
+	failure error  // of the last save
 	saving  sync.Mutex
 }
 
@@ -136,10 +137,22 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
+// Err returns why the last save failed, nil if it did not.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
 // Save writes the cursors if any has changed since the last save.
-func (s *Store) Save() error {
+func (s *Store) Save() (err error) {
 	s.saving.Lock()
 	defer s.saving.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.failure = err
+		s.mu.Unlock()
+	}()
 	s.mu.Lock()
 	if s.changed == s.saved {
 		s.mu.Unlock()

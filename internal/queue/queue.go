@@ -265,7 +265,7 @@ func (q *Queue) Park() {
 	q.mu.Lock()
 	var park, stay []item
 	for _, it := range q.back {
-		if it.disk || it.from > 0 {
+		if it.disk {
 			stay = append(stay, it)
 			continue
 		}
@@ -281,10 +281,23 @@ func (q *Queue) Park() {
 	}
 	q.mu.Unlock()
 	for i := range park {
-		if err := q.Spill(park[i].batch); errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
-			park[i].batch.Done(record.Failed)
+		b := rest(park[i])
+		if err := q.Spill(b); errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
+			b.Done(record.Failed)
 		}
 	}
+}
+
+// rest returns what is left of a batch that was delivered in part, as a batch that
+// answers for the whole.
+func rest(it item) *record.Batch {
+	if it.from == 0 {
+		return it.batch
+	}
+	b := &record.Batch{Source: it.batch.Source, Arena: it.batch.Arena, Entries: it.batch.Entries[it.from:]}
+	b.Retain(1)
+	b.OnDone(it.batch.Done)
+	return b
 }
 
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu

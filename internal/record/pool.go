@@ -64,7 +64,7 @@ func (p *Pool) Get(ctx context.Context, size int) (*Batch, error) {
 }
 
 // Force is Get for sources that cannot wait: it returns at once, past the budget
-// if it must. Its caller looks at Over and spools.
+// if it must.
 func (p *Pool) Force(size int) *Batch {
 	class, room := classOf(size)
 	p.mu.Lock()

@@ -42,7 +42,7 @@ func NewEarly(w *Watcher, logName func(dir string) string, open *atomic.Int64) *
 
 // Watch watches root, in which the logs' directories appear.
 func (e *Early) Watch(root string) error {
-	return e.watcher.WatchDir(root, func(dir string) {
+	return e.watcher.WatchDir(root, "early", func(dir string) {
 		if dir == "" {
 			return
 		}

@@ -31,8 +31,8 @@ type Watcher struct {
 type dirWatch struct {
 	path  string
 	wd    int32
-	names map[string]*NameWatch // by base name
-	any   func(name string)
+	names map[string]*NameWatch        // by base name
+	any   map[string]func(name string) // by who watches
 }
 
 // NameWatch is one watched name.
@@ -101,16 +101,16 @@ func (w *Watcher) UnwatchName(dir, name string) {
 	}
 }
 
-// WatchDir calls fn with every name that appears in dir; nil ends that.
-func (w *Watcher) WatchDir(dir string, fn func(name string)) error {
+// WatchDir calls fn with every name that appears in dir, an empty one when names were
+// missed. who tells several watchers of one directory apart.
+func (w *Watcher) WatchDir(dir, who string, fn func(name string)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d, err := w.dir(dir)
 	if err != nil {
 		return err
 	}
-	d.any = fn
-	w.drop(d)
+	d.any[who] = fn
 	return nil
 }
 
@@ -124,13 +124,13 @@ func (w *Watcher) dir(path string) (*dirWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dirWatch{path: path, wd: wd, names: map[string]*NameWatch{}}
+	d := &dirWatch{path: path, wd: wd, names: map[string]*NameWatch{}, any: map[string]func(string){}}
 	w.dirs[path], w.byWD[wd] = d, d
 	return d, nil
 }
 
 func (w *Watcher) drop(d *dirWatch) {
-	if len(d.names) > 0 || d.any != nil {
+	if len(d.names)+len(d.any) > 0 {
 		return
 	}
 	delete(w.dirs, d.path)
@@ -225,8 +225,8 @@ func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
 	if n := d.names[name]; n != nil {
 		out = append(out, n.fn)
 	}
-	if d.any != nil {
-		out = append(out, func() { d.any(name) })
+	for _, fn := range d.any {
+		out = append(out, func() { fn(name) })
 	}
 	return out
 }
@@ -242,8 +242,8 @@ func (w *Watcher) all() []func() {
 		for _, n := range d.names {
 			out = append(out, n.fn)
 		}
-		if d.any != nil {
-			out = append(out, func() { d.any("") })
+		for _, fn := range d.any {
+			out = append(out, func() { fn("") })
 		}
 	}
 	return out

@@ -55,7 +55,7 @@ func TestANameThatAppearsIsReported(t *testing.T) {
 	if err := w.WatchName(dir, "a.log", func() { seen.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.WatchDir(dir, func(string) { other.Add(1) }); err != nil {
+	if err := w.WatchDir(dir, "test", func(string) { other.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(dir, "b.log"), "")

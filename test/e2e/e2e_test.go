@@ -124,10 +124,10 @@ func (w *world) balanced() {
 		if err != nil {
 			return false, err.Error()
 		}
-		read := m.Sum("log_capturer_lines_read_total")
+		read := m.Sum("log_capturer_lines_read_total") + m.Sum("log_capturer_lines_restored_total")
 		there := m.Sum("log_capturer_lines_acked_total") + m.Sum("log_capturer_lines_in_flight") + m.Sum("log_capturer_lines_spooled") +
 			m.Sum("log_capturer_lines_deadlettered_total") + m.Sum("log_capturer_lines_dropped_total")
-		return read == there && m.Sum("log_capturer_lines_in_flight") == 0, fmt.Sprintf("read %.0f, accounted for %.0f", read, there)
+		return read == there && m.Sum("log_capturer_lines_in_flight") == 0, fmt.Sprintf("read or restored %.0f, accounted for %.0f", read, there)
 	})
 }
 
@@ -137,7 +137,6 @@ type logFile struct {
 	keep int
 	f    *os.File
 	seq  int64
-	size int
 }
 
 func newLogFile(path string, keep int) *logFile { return &logFile{path: path, keep: keep} }

@@ -55,6 +55,37 @@ func TestAKilledAgentLosesNothing(t *testing.T) {
 	})
 }
 
+// While Loki is down, files wait and streams go to the spool; the agent is stopped, or
+// killed, meanwhile. When Loki is back everything is there, once.
+func TestAnOutageOfLokiIsBridged(t *testing.T) {
+	for _, end := range []string{"stopped", "killed"} {
+		t.Run(end, func(t *testing.T) { forEachReader(t, func(t *testing.T, read string) { outage(t, end, read) }) })
+	}
+}
+
+func outage(t *testing.T, end, read string) {
+	w := newWorld(t, harness.Engine(t), harness.PrivateLoki(t, harness.LokiOptions{}))
+	w.startAgent("shutdown_timeout: 2s\ndispatcher: {memory: 1MiB, batch: {max_bytes: 256KiB}}\n" + w.config(read, "", ""))
+	c := w.container(8000, harness.RunOptions{Args: []string{"-rate", "2000", "-size", "300", "-stderr-every", "3"}})
+	w.reached(0.1)
+	w.loki.Stop(t)
+	c.Wait(t)
+	harness.Eventually(t, 20*time.Second, "spooled lines of streams, none of files", func() (bool, string) {
+		m := w.agent.Metrics(t)
+		spooled, used := m.Sum("log_capturer_lines_spooled"), m.Sum("log_capturer_arena_bytes")
+		return (spooled > 0) == (read == "stream") && used < 2<<20, fmt.Sprintf("%.0f lines spooled, %.0f bytes in flight", spooled, used)
+	})
+	if end == "stopped" {
+		w.agent.Stop(t) // exits with 0, though not all could be delivered
+	} else {
+		w.agent.Kill(t)
+	}
+	w.agent.Start(t)
+	w.loki.Start(t)
+	w.exactlyOnce(time.Minute)
+	w.balanced()
+}
+
 // Scenario 4: after docker restart, with the same id, new lines arrive within 2 s.
 func TestARestartedContainerIsFollowed(t *testing.T) {
 	forEachReader(t, func(t *testing.T, read string) {
