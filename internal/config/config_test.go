@@ -37,7 +37,6 @@ type root struct {
 	Things   map[string]thing  `yaml:"things"`
 	Ignored  string            `yaml:"-"`
 	Common   `yaml:",inline"`
-	hidden   string
 }
 
 type Common struct {

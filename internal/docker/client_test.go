@@ -216,7 +216,7 @@ func TestAFollowedStreamEndsWithItsContainerAndIsCounted(t *testing.T) {
 		}
 	}
 	box.Kill(t)
-	if _, err := d.Next(); err != io.EOF {
+	if _, err := d.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }

@@ -128,7 +128,7 @@ func (d *Decoder) Next() (Piece, error) {
 func (d *Decoder) frame() (kind byte, payload []byte, err error) {
 	head, err := d.r.Peek(frameHeader)
 	if err != nil {
-		if err == io.EOF && len(head) > 0 {
+		if errors.Is(err, io.EOF) && len(head) > 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		return 0, nil, err
@@ -156,11 +156,10 @@ func (d *Decoder) frame() (kind byte, payload []byte, err error) {
 // announced.
 func readFull(r *bufio.Reader, b []byte, size int) ([]byte, error) {
 	for len(b) < size {
-		chunk, err := r.Peek(1)
-		if err != nil {
+		if _, err := r.Peek(1); err != nil {
 			return b, unexpected(err)
 		}
-		chunk, _ = r.Peek(min(r.Buffered(), size-len(b)))
+		chunk, _ := r.Peek(min(r.Buffered(), size-len(b)))
 		b = append(b, chunk...)
 		_, _ = r.Discard(len(chunk))
 	}
@@ -168,7 +167,7 @@ func readFull(r *bufio.Reader, b []byte, size int) ([]byte, error) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -35,7 +35,7 @@ func (c *Client) failed(ctx context.Context, op, id string, err error) error {
 	kind := kindOf(err)
 	// A daemon that went away may come back as another version; one that refuses a
 	// request may no longer be the one that was negotiated with.
-	if kind == ErrUnreachable || errdefs.IsInvalidArgument(err) {
+	if errors.Is(kind, ErrUnreachable) || errdefs.IsInvalidArgument(err) {
 		c.suspect()
 	}
 	at := "docker " + op

@@ -27,7 +27,7 @@ type Server struct {
 
 // Listen opens addr, so that a wrong address fails at start, and serves nothing yet.
 func Listen(addr string, handler http.Handler, log *slog.Logger) (*Server, error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; set server.listen (or server.pprof) to a free address", addr, err)
 	}

@@ -246,8 +246,8 @@ func (q *Queue) Close() error {
 	q.closed = true
 	q.mu.Unlock()
 
-	q.spillMu.Lock() // an append that was on its way is in pending now
-	q.spillMu.Unlock()
+	q.spillMu.Lock()
+	q.spillMu.Unlock() //nolint:staticcheck // an append that was on its way is in pending now
 	err := q.Sync()
 
 	q.mu.Lock()

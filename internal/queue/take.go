@@ -35,7 +35,9 @@ func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*
 		return nil, ErrLeased
 	}
 	l := &Lease{q: q}
-	bytes, full, err := 0, false, error(nil)
+	bytes := 0
+	var full bool
+	var err error
 	drain := q.drain
 	for {
 		full, err = q.fill(l, &bytes, maxBytes)

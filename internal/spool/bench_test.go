@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func BenchmarkAppend(b *testing.B) {
 		if err == nil {
 			continue
 		}
-		if err != ErrFull {
+		if !errors.Is(err, ErrFull) {
 			b.Fatal(err)
 		}
 		b.StopTimer()

@@ -119,7 +119,7 @@ func (l *loading) headers() error {
 // scan counts the valid records of a segment and cuts what follows the last of them.
 func (l *loading) scan(seg *segment) {
 	sc := scanner{file: seg.file, limit: seg.size, salt: seg.salt, buf: l.buf}
-	off, end := int64(min(segmentHead, seg.size)), int64(min(segmentHead, seg.size))
+	off, end := min(segmentHead, seg.size), min(segmentHead, seg.size)
 	hole := false
 	for off < seg.size {
 		h, err := sc.check(off)

@@ -18,7 +18,6 @@ type reader struct {
 	file    File // of that segment
 	last    uint64
 	out     []handed
-	buf     []byte
 	broken  bool // in a hole that is counted already
 }
 

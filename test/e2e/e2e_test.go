@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/logcapturer/log_capturer/test/harness"
 	"github.com/logcapturer/log_capturer/test/loggen/line"
 )
@@ -76,6 +78,26 @@ func (w *world) container(n int64, o harness.RunOptions) *harness.Container {
 	c := w.engine.Run(w.t, o)
 	w.ledger.Expect(c.Name, 1, n)
 	return c
+}
+
+// burst is docker run --rm of short-lived containers, eight at a time.
+func (w *world) burst(containers int, lines int64) {
+	w.t.Helper()
+	var all errgroup.Group
+	all.SetLimit(8)
+	for i := range containers {
+		name := fmt.Sprintf("%s-rm%d", harnessName(w), i)
+		w.ledger.Expect(name, 1, lines)
+		all.Go(func() error {
+			_, err := w.engine.RunContainer(context.WithoutCancel(w.t.Context()), harness.RunOptions{
+				Name: name, Args: []string{"-n", fmt.Sprint(lines)}, Labels: map[string]string{"e2e": w.run}, AutoRemove: true,
+			})
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // selector is the LogQL selector of this test's entries.

@@ -64,21 +64,7 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	w.reached(0.1)
 	containers[restarted].Restart(t) // goes on where its numbers ended
 	w.reached(0.2)
-	var burst errgroup.Group
-	burst.SetLimit(8)
-	for i := range 50 {
-		name := fmt.Sprintf("%s-rm%d", harnessName(w), i)
-		w.ledger.Expect(name, 1, 20)
-		burst.Go(func() error {
-			_, err := w.engine.RunContainer(context.WithoutCancel(t.Context()), harness.RunOptions{
-				Name: name, Args: []string{"-n", "20"}, Labels: map[string]string{"e2e": w.run}, AutoRemove: true,
-			})
-			return err
-		})
-	}
-	if err := burst.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	w.burst(50, 20)
 	w.reached(0.4)
 	w.agent.Stop(t)
 	w.agent.Start(t)

@@ -1,15 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/logcapturer/log_capturer/test/harness"
 )
@@ -156,21 +153,7 @@ func (w *world) dockerHealth(want string) {
 func TestShortLivedContainersAreCaught(t *testing.T) {
 	w := newWorld(t, harness.Engine(t), harness.Loki(t))
 	w.startAgent(w.config("auto", "", ""))
-	var all errgroup.Group
-	all.SetLimit(8)
-	for i := range 100 {
-		name := fmt.Sprintf("%s-%d", harnessName(w), i)
-		w.ledger.Expect(name, 1, 1)
-		all.Go(func() error {
-			_, err := w.engine.RunContainer(context.WithoutCancel(t.Context()), harness.RunOptions{
-				Name: name, Args: []string{"-n", "1"}, Labels: map[string]string{"e2e": w.run}, AutoRemove: true,
-			})
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	w.burst(100, 1)
 	w.exactlyOnce(time.Minute)
 	w.balanced()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 // rejections returns what Send rejected; any other error ends the test.
@@ -43,7 +44,7 @@ func TestWordsOfLoki(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := parse(text, false)
-		got := ""
+		var got string
 		switch {
 		case w.old.count > 0:
 			got = fmt.Sprintf("old %d", w.old.count)
@@ -254,27 +255,27 @@ func TestSharing(t *testing.T) {
 		}
 		want(false, 10, "a stream that is not known")
 		st.proved(time.Now())
-		time.Sleep(time.Second)
+		task.Sleep(t.Context(), time.Second)
 		want(true, 10, "once it went alone")
 		want(false, shareBytes+1, "a big part")
 		want(false, 10, "right after a big part")
-		time.Sleep(settleTime + time.Second)
+		task.Sleep(t.Context(), settleTime+time.Second)
 		want(true, 10, "later")
 		for range shareRate / shareBytes {
 			st.may(time.Now(), shareBytes)
 		}
 		want(false, 10, "a stream that is fast")
-		time.Sleep(proveEvery)
+		task.Sleep(t.Context(), proveEvery)
 		want(false, 10, "a stream that has long not been alone")
 		st.proved(time.Now())
 		st.refused()
 		want(false, 10, "after a refusal")
 		st.proved(time.Now())
-		time.Sleep(time.Second)
+		task.Sleep(t.Context(), time.Second)
 		want(false, 10, "still, after it passed again")
-		time.Sleep(distrust)
+		task.Sleep(t.Context(), distrust)
 		st.proved(time.Now())
-		time.Sleep(time.Second)
+		task.Sleep(t.Context(), time.Second)
 		want(true, 10, "after a while without refusals")
 	})
 }

@@ -103,7 +103,7 @@ func (c testCase) with(t testing.TB, h Harness) {
 	if s.h.Line == nil {
 		s.h.Line = slices.Clone[[]byte]
 	}
-	defer s.Sink.Close()
+	defer func() { _ = s.Sink.Close() }()
 	c.run(s)
 }
 

@@ -15,12 +15,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is the simplest sink there is, and its own other side.
 type memory struct {
-	got   []Entry
-	views []record.View
-	fail  bool
-	lose  bool
-	hang  bool
-	bug   string
+	got  []Entry
+	fail bool
+	lose bool
+	hang bool
+	bug  string
 }
 
 var errMemory = errors.New("as the test wants it")

@@ -199,7 +199,7 @@ var errGap = errors.New("more was logged than the last records")
 // before is held.
 func (r *Reader) step() error {
 	var ln line
-	ok := false
+	var ok bool
 	if r.rest {
 		if ln, ok = r.lines.flush(); !ok {
 			return io.EOF

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -394,6 +393,6 @@ func BenchmarkReader(b *testing.B) {
 		r.Close()
 	}
 	if n != 100_000 {
-		b.Fatal(fmt.Sprintf("read %d lines", n))
+		b.Fatalf("read %d lines", n)
 	}
 }

@@ -3,7 +3,6 @@ package jsonfile
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -124,7 +123,7 @@ func BenchmarkDecode(b *testing.B) {
 			for b.Loop() {
 				copy(buf, line)
 				if _, _, ok := d.decode(buf); !ok {
-					b.Fatal(fmt.Sprintf("not decoded: %s", line))
+					b.Fatalf("not decoded: %s", line)
 				}
 			}
 		})
