@@ -19,7 +19,7 @@ func inodeOf(path string, info fs.FileInfo) inode {
 	if !ok {
 		return inode{}
 	}
-	id := inode{device: uint64(st.Dev), number: st.Ino}
+	id := inode{device: uint64(st.Dev), number: st.Ino} //nolint:unconvert // Dev is narrower on some systems
 	var x unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME|unix.STATX_INO, &x); err == nil &&
 		x.Mask&unix.STATX_BTIME != 0 && x.Ino == id.number {

@@ -172,7 +172,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("at once: %v, byte by byte: %v", err1, err2)
 		}
 		// On a terminal pieces depend on how bytes arrive; their text does not.
-		if !tty && err1 == io.EOF {
+		if !tty && errors.Is(err1, io.EOF) {
 			if diff := cmp.Diff(whole, bytewise); diff != "" {
 				t.Fatal(diff)
 			}

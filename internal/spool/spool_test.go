@@ -364,7 +364,7 @@ func TestAClosedSpoolRefuses(t *testing.T) {
 	}
 	s = open(t, dir, 1<<20, Options{})
 	defer closeSpool(t, s)
-	if _, _, err := s.Read(); err != io.EOF {
+	if _, _, err := s.Read(); !errors.Is(err, io.EOF) {
 		t.Errorf("what was not synced came back: %v", err)
 	}
 }

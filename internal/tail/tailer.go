@@ -3,6 +3,7 @@ package tail
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -146,7 +147,7 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 	got, err := t.at.ReadAt(b.Arena[:n], t.pos.Offset)
 	if err != nil {
 		b.Done(record.Delivered) // empty: only its memory goes back
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil, false, source.ErrIdle // cut short since its size was asked
 		}
 		return nil, false, fmt.Errorf("%s: %w", t.Log.Path(), err)
@@ -180,7 +181,7 @@ func (t *Tailer) FindNewline(from int64) (at int64, found bool, err error) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := t.at.ReadAt(buf, t.pos.Offset+from)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return from, false, nil
 		}
 		if err != nil {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -135,6 +136,28 @@ func (w *world) exactlyOnce(deadline time.Duration) {
 	w.t.Logf("%d lines expected\n%s", w.ledger.Total(), report)
 	if !report.OK() {
 		w.t.Error("not every line is in Loki exactly once")
+	}
+}
+
+// exactlyOnceInFiles counts each line in the files of a raw local_file sink.
+func (w *world) exactlyOnceInFiles(dir string) {
+	w.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	count := w.ledger.Count()
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for text := range bytes.Lines(data) {
+			count.Add(path, bytes.TrimSuffix(text, []byte("\n")))
+		}
+	}
+	if report := count.Report(); !report.OK() {
+		w.t.Errorf("not every line is in the files exactly once:\n%s", report)
 	}
 }
 

@@ -20,18 +20,21 @@ func forEachReader(t *testing.T, test func(t *testing.T, read string)) {
 	}
 }
 
-// Scenario 3: what was logged while the agent was down is delivered, without repeats.
+// Scenario 3: what was logged while the agent was down is delivered, without repeats:
+// to files too, since Loki hides them.
 func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
 	forEachReader(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), harness.Loki(t))
-		w.startAgent(w.config(read, "", ""))
+		dir := t.TempDir()
+		w.startAgent(w.config(read, "", "") + fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 		c := w.container(3000, harness.RunOptions{Args: []string{"-rate", "300", "-stderr-every", "3"}})
 		w.reached(0.1)
 		w.agent.Stop(t)
 		c.Wait(t) // the rest is written while nobody listens
 		w.agent.Start(t)
 		w.exactlyOnce(time.Minute)
-		w.balanced()
+		w.agent.Stop(t)
+		w.exactlyOnceInFiles(dir)
 	})
 }
 

@@ -241,7 +241,7 @@ func (r *Reader) after(err error) {
 	r.unread = r.incomplete()
 	r.again = false
 	switch {
-	case err == errGap:
+	case errors.Is(err, errGap):
 		r.rest = false
 	case r.rest: // nothing is left of what was incomplete
 		r.rest, r.read = false, true
