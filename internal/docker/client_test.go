@@ -43,7 +43,7 @@ func read(t testing.TB, c *docker.Client, id string, tty bool, o docker.LogOptio
 	d := docker.NewDecoder(body, tty)
 	for {
 		p, err := d.Next()
-		if errors.Is(err, io).EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -93,7 +93,7 @@ func TestTheFakeEngineAnswersLikeTheRealOne(t *testing.T) {
 	d := docker.NewDecoder(body, false)
 	for {
 		p, err := d.Next()
-		if errors.Is(err, io).EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
