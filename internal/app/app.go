@@ -210,7 +210,10 @@ func (a *agent) stop() error {
 	end, cancelEnd := context.WithTimeout(context.Background(), readShutdown)
 	defer cancelEnd()
 	err = errors.Join(err, a.delivery.Close(end)) // the sinks have no user any more
-	err = errors.Join(err, a.close(), a.root.Close(end))
+	err = errors.Join(err, a.close())
+	end, cancelEnd = context.WithTimeout(context.Background(), readShutdown)
+	defer cancelEnd()
+	err = errors.Join(err, a.root.Close(end))
 	attrs := []any{"took", time.Since(begin).Round(time.Millisecond)}
 	if !drained {
 		attrs = append(attrs, "lines_kept_for_the_next_start", left)

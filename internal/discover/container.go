@@ -206,11 +206,15 @@ func (c *Containers) mode(d docker.Details, gone bool) (m source.Mode, reason, p
 	return source.File, "its json-file is readable", path
 }
 
-// readable tries to open a log file, or its directory when it is not there yet.
+// readable tries to open a log file, or its directory when it is not there yet, or the
+// one above when it is there no more.
 func readable(path string) error {
 	f, err := os.Open(path)
-	if os.IsNotExist(err) {
-		f, err = os.Open(filepath.Dir(path))
+	for range 2 {
+		if os.IsNotExist(err) {
+			path = filepath.Dir(path)
+			f, err = os.Open(path)
+		}
 	}
 	if err != nil {
 		return err

@@ -267,7 +267,8 @@ func TestModes(t *testing.T) {
 	}{
 		"json-file":          {local, readableNow, false, source.File},
 		"another driver":     {local, docker.Details{ID: id("a"), Driver: "journald"}, false, source.Stream},
-		"not readable":       {local, docker.Details{ID: id("f"), Driver: jsonFile}, false, source.Stream},
+		"being removed":      {local, docker.Details{ID: id("f"), Driver: jsonFile}, false, source.File},
+		"not mounted":        {local, docker.Details{ID: id("f"), Driver: jsonFile, LogPath: "/nowhere/containers/f/f-json.log"}, false, source.Stream},
 		"gone":               {local, docker.Details{ID: id("f")}, true, source.File},
 		"an engine far away": {remote, readableNow, false, source.Stream},
 		"as configured":      {forced, readableNow, false, source.Stream},

@@ -51,10 +51,10 @@ func (d *Dispatcher) Run(ctx context.Context, scope *task.Scope) {
 	var wg sync.WaitGroup
 	for _, l := range d.lanes {
 		wg.Add(1)
+		ended := sync.OnceFunc(wg.Done)
+		context.AfterFunc(lanes.Context(), ended) // one that panicked may not come back
 		lanes.Go("spool", l.queue.Run)
-		if !lanes.Go("lane", func(ctx context.Context) { l.run(ctx); wg.Done() }) {
-			wg.Done() // the scope was closed before it began
-		}
+		lanes.Go("lane", func(ctx context.Context) { l.run(ctx); ended() })
 	}
 	wg.Wait()
 	_ = lanes.Close(context.WithoutCancel(ctx))

@@ -227,8 +227,8 @@ func (j *job) turn(ctx context.Context) again {
 			}
 			return j.rest(read > 0)
 		case errors.Is(err, io.EOF):
-			if j.outstanding() > 0 {
-				return again{pause: endPause} // hold it until all of it is delivered
+			if !j.tracker.Settled() {
+				return again{pause: endPause} // hold it until all of it is delivered, or read again
 			}
 			if !j.finish() {
 				return again{more: true}
@@ -262,6 +262,7 @@ func (j *job) step(ctx context.Context) error {
 	if err := j.p.Dispatcher.Deliver(ctx, b); err != nil {
 		return err
 	}
+	j.failing, j.pause = false, 0
 	j.p.Read(src, lines, bytes)
 	return nil
 }
@@ -378,11 +379,10 @@ func (j *job) follow(ctx context.Context) {
 			return
 		case err != nil:
 			next := j.retry("read container log", err)
-			if !task.Sleep(ctx, next.pause) {
-				return
-			}
+			task.Sleep(ctx, next.pause)
 		}
 	}
+	j.done.Store(true)
 }
 
 // stream reads until something fails. A dispatcher without room is no failure: what
@@ -391,8 +391,11 @@ func (j *job) stream(ctx context.Context) error {
 	if err := j.settle(ctx); err != nil {
 		return err
 	}
-	if ready, err := j.prepare(ctx); err != nil || !ready {
+	if ready, err := j.prepare(ctx); err != nil {
 		return err
+	} else if !ready {
+		task.Sleep(ctx, settle)
+		return nil
 	}
 	for !j.failed.Load() {
 		if err := j.step(ctx); err != nil {

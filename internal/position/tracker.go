@@ -91,6 +91,13 @@ func (t *Tracker) Outstanding() int {
 	return t.outstanding
 }
 
+// Settled tells whether everything tracked was answered, and delivered.
+func (t *Tracker) Settled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.outstanding == 0 && !t.stopped
+}
+
 // Advance notes a place that was reached without a batch: there was nothing to
 // deliver before it. The cursor moves there once all batches are acknowledged.
 func (t *Tracker) Advance(end Cursor) {

@@ -24,6 +24,19 @@ func (f *fifo) push(it item) {
 	f.n++
 }
 
+// extract removes and returns the items of a source, in order.
+func (f *fifo) extract(sourceID string) (out []item) {
+	for range f.n {
+		it := f.pop()
+		if it.batch.Source.ID == sourceID && it.from == 0 {
+			out = append(out, it)
+			continue
+		}
+		f.push(it)
+	}
+	return out
+}
+
 func (f *fifo) pop() item {
 	it := f.ring[f.at]
 	f.ring[f.at] = item{}

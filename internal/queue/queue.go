@@ -259,8 +259,9 @@ func (q *Queue) Close() error {
 }
 
 // Park moves what is in memory to the spool, before Close, so that it is neither lost
-// nor sent twice after a restart. What the spool does not take stays. Batches of a
-// source that has older ones in the spool already come out behind those.
+// nor sent twice after a restart. What the spool does not take stays. Only what was
+// being sent last, a request at most, comes out behind newer batches of its source
+// that were in the spool already.
 func (q *Queue) Park() {
 	q.mu.Lock()
 	var park, stay []item

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -52,7 +54,8 @@ func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 	if k.answer("a:2") != "delivered" {
 		t.Error("the spilled batch was not answered by the sync")
 	}
-	if st := q.Stats(); st.MemoryLines != 2 || st.SpoolLines != 1 {
+	// What the source had in memory went to the spool before it.
+	if st := q.Stats(); st.MemoryLines != 1 || st.SpoolLines != 2 {
 		t.Errorf("%+v", st)
 	}
 	l := take(t, q, 1000)
@@ -68,6 +71,41 @@ func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 	if st := q.Stats(); st != (Stats{}) {
 		t.Errorf("in the end: %+v", st)
 	}
+}
+
+// The order of a source holds across a restart that parks memory.
+func TestParkingKeepsTheOrderOfEachSource(t *testing.T) {
+	dir := t.TempDir()
+	open := func() (*Queue, *spool.Spool) {
+		sp := openSpool(t, dir, spool.Options{})
+		return New(sp, Options{MaxBytes: 1 << 20}), sp
+	}
+	k := newBooks(t)
+	q, sp := open()
+	for n := range 3 {
+		must(t, q.Put(k.batch("a", n, 1, 10)))
+		must(t, q.Put(k.batch("b", n, 1, 10)))
+	}
+	for n := 3; n < 6; n++ {
+		must(t, q.Spill(k.batch("a", n, 1, 10)))
+	}
+	q.Park()
+	must(t, q.Close())
+	must(t, sp.Close())
+	q, sp = open()
+	var got []string
+	for range 9 {
+		l := take(t, q, 1)
+		got = append(got, lines(l)...)
+		must(t, l.Ack())
+	}
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(a[:1], b[:1]) })
+	want := []string{"a:0:0", "a:1:0", "a:2:0", "a:3:0", "a:4:0", "a:5:0", "b:0:0", "b:1:0", "b:2:0"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	must(t, q.Close())
+	must(t, sp.Close())
 }
 
 func TestALargeBatchIsGivenOutInParts(t *testing.T) {

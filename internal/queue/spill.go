@@ -37,6 +37,8 @@ func (q *Queue) failed(err error) {
 	q.o.OnError(err)
 }
 
+// append appends b, and before it what its source has in memory: from now on all that
+// comes of the source is in the spool, and in order there, also after a restart.
 func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 	q.spillMu.Lock()
 	defer q.spillMu.Unlock()
@@ -46,6 +48,40 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 		q.mu.Unlock()
 		return false, ErrClosed
 	}
+	var older []item
+	if q.spooled[id] == 0 {
+		older = q.memory.extract(id)
+		for i := range older {
+			q.used -= older[i].bytes
+			q.lines -= int64(older[i].left())
+		}
+	}
+	q.mu.Unlock()
+	for i := range older {
+		if _, err := q.appendOne(older[i].batch); err != nil {
+			q.restore(older[i:])
+			return false, err
+		}
+	}
+	return q.appendOne(b)
+}
+
+// restore puts items back into memory, behind what is there: they are the newest of
+// their source but for the batch that could not be spilled.
+func (q *Queue) restore(items []item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range items {
+		it := q.number(items[i].batch)
+		q.memory.push(it)
+		q.used += it.bytes
+		q.lines += int64(it.left())
+	}
+}
+
+func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
+	id := b.Source.ID
+	q.mu.Lock()
 	it := q.number(b)
 	q.spooled[id]++ // before the append: a Put of the same source must not overtake
 	q.mu.Unlock()

@@ -132,6 +132,7 @@ func (w *world) query() []harness.Stream {
 func (w *world) exactlyOnce(deadline time.Duration) {
 	w.t.Helper()
 	w.arrived(deadline)
+	w.balanced() // nothing more is on its way
 	report := w.ledger.Check(w.query())
 	w.t.Logf("%d lines expected\n%s", w.ledger.Total(), report)
 	if !report.OK() {
@@ -158,6 +159,14 @@ func (w *world) exactlyOnceInFiles(dir string) {
 	}
 	if report := count.Report(); !report.OK() {
 		w.t.Errorf("not every line is in the files exactly once:\n%s", report)
+	}
+}
+
+// during makes sure that a container still writes: what was to happen in the middle did.
+func (w *world) during(c *harness.Container) {
+	w.t.Helper()
+	if !c.Running(w.t) {
+		w.t.Fatalf("container %s has ended already; the machine is too slow for this test's timing", c.Name)
 	}
 }
 

@@ -68,7 +68,9 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	w.reached(0.4)
 	w.agent.Stop(t)
 	w.agent.Start(t)
+	w.during(containers[0])
 	w.reached(0.6)
+	w.during(containers[0])
 	w.loki.Restart(t)
 	if err := writers.Wait(); err != nil {
 		t.Fatal(err)
@@ -79,7 +81,6 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	}
 	w.ledger.Expect(containers[restarted].Name, 1, lastSeq(t, containers[restarted].LogPath(t)))
 	w.exactlyOnce(3 * time.Minute)
-	w.balanced()
 }
 
 // lastSeq returns the largest number of a line in a json-file.

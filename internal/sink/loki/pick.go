@@ -95,7 +95,7 @@ func (s *Sink) pickIngester(picked []*said, refs []ref, byTime []int, w *words) 
 	if !slices.IsSorted(byTime) || cutoff == 0 {
 		return false
 	}
-	exact = all && n <= len(refs) && s.time(refs[n-1]) < cutoff+int64(time.Second)
+	exact = all && n > 0 && n <= len(refs) && s.time(refs[n-1]) < cutoff+int64(time.Second)
 	for i := range picked {
 		if exact && i < n || s.time(refs[i]) < cutoff {
 			picked[i] = &w.ingester

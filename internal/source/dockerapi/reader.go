@@ -245,11 +245,11 @@ func (r *Reader) after(err error) {
 		r.rest = false
 	case r.rest: // nothing is left of what was incomplete
 		r.rest, r.read = false, true
-	case err == io.EOF && r.follow:
+	case errors.Is(err, io.EOF) && r.follow:
 		// The container stopped, as its die event is about to tell, or the engine ended
 		// the stream for reasons of its own: a restart, a log rotation.
 		r.retry.pause()
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		r.rest = true
 	default:
 		if !errors.Is(err, docker.ErrInBand) && !errors.Is(err, docker.ErrGarbage) {

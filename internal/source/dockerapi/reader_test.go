@@ -48,7 +48,7 @@ func texts(t *testing.T, r source.Reader) (out []string) {
 	t.Helper()
 	for {
 		b, err := r.Next(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

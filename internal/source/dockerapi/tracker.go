@@ -86,7 +86,7 @@ func newTracker(c position.Cursor, since time.Time) tracker {
 		t.out[i].clock.Last = c.Last[outputs[i]]
 	}
 	switch {
-	case c.API != nil:
+	case c.API != nil && c.File == nil:
 		t.floor = c.API.Since
 		for i, s := range c.API.Streams {
 			t.out[i].time, t.out[i].seen = s.Time, slices.Clone(s.Seen)

@@ -62,7 +62,7 @@ func (d *decoder) fast(line []byte) (rec, bool) {
 	// "time" is the last member; attrs may stand before it.
 	tail := line[max(len(prefix), len(line)-48):]
 	at := bytes.LastIndex(tail, timeMark)
-	if at < 0 || string(tail[len(tail)-2:]) != `"}` || !bytes.Contains(line, outputMark) {
+	if at < 0 || at+len(timeMark) > len(tail)-2 || string(tail[len(tail)-2:]) != `"}` || !bytes.Contains(line, outputMark) {
 		return rec{}, false
 	}
 	stamp, ok := d.stamp(tail[at+len(timeMark) : len(tail)-2])
@@ -82,6 +82,9 @@ func (d *decoder) fast(line []byte) (rec, bool) {
 		r.output = record.Stderr
 	default:
 		return rec{}, false
+	}
+	if bytes.Contains(rest, prefix) {
+		return rec{}, false // a torn record with a whole one behind it
 	}
 	return r, true
 }

@@ -80,10 +80,22 @@ func TestDecodeTakesMembersInAnyOrder(t *testing.T) {
 	}
 }
 
+func TestATornRecordDoesNotSwallowTheNext(t *testing.T) {
+	whole := engineLine("after\n", "stdout", time.Unix(1, 5), nil)
+	torn := engineLine("torn\n", "stdout", time.Unix(1, 4), nil)
+	for cut := 1; cut < len(torn); cut++ {
+		var d decoder
+		got, damaged, ok := d.decode(append(bytes.Clone(torn[:cut]), whole...))
+		if !ok || !damaged || string(got.text) != "after\n" || got.time != time.Unix(1, 5).UnixNano() {
+			t.Errorf("cut at %d: %q at %d, damaged %v, ok %v", cut, got.text, got.time, damaged, ok)
+		}
+	}
+}
+
 func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 	for _, line := range []string{
 		"", "\x00\x00", "{", `{"log":"`, `{"log":"a`, `{"log":"a"`, `{"log":"a","stream":"stdout"`,
-		`{"log":"a","stream":"stdout","time":""}`, `{"log":"a","stream":"stdout","time":"2026-11-21T23:61:01Z"`,
+		`{"log":"a","stream":"stdout","time":""}`, `{"log":"x","stream":"stdout","time":"}`, `{"log":"a","stream":"stdout","time":"2026-11-21T23:61:01Z"`,
 		`{"log":"\u12","stream":"stdout","time":"2026-11-21T23:35:01Z"}`, `[]`, `null`,
 	} {
 		var d decoder
