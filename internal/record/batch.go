@@ -63,6 +63,15 @@ func (b *Batch) Done(o Outcome) {
 	}
 }
 
+// Guard, deferred by who fills the batch, gives its memory back when that panics. The
+// panic goes on.
+func (b *Batch) Guard() {
+	if p := recover(); p != nil {
+		b.Done(Failed)
+		panic(p)
+	}
+}
+
 // Line returns the bytes of entry i without its newline; read-only, valid until the holder's Done.
 func (b *Batch) Line(i int) []byte {
 	e := &b.Entries[i]

@@ -73,6 +73,23 @@ func TestABatchLargerThanTheBudgetPassesAlone(t *testing.T) {
 	b.Done(Delivered)
 }
 
+func TestAPanicGivesTheMemoryBack(t *testing.T) {
+	p := NewPool(1 << 20)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		b := p.Force(10)
+		defer b.Guard()
+		panic("a bug in a decoder")
+	}()
+	if p.Used() != 0 {
+		t.Errorf("%d bytes are still in use", p.Used())
+	}
+}
+
 func TestArenasAreRecycled(t *testing.T) {
 	p := NewPool(1 << 20)
 	if n := testing.AllocsPerRun(100, func() {

@@ -170,6 +170,7 @@ const maxEntries = 32 << 10
 // lines adds the lines in the first n bytes of the arena, the last of which is a
 // newline, and returns how many bytes it took.
 func (r *Reader) lines(b *record.Batch, n int) int {
+	defer b.Guard()
 	now := r.opener.now().UnixNano()
 	arena := b.Arena
 	at := 0

@@ -169,6 +169,7 @@ func (r *Reader) hole() {
 
 // parse decodes the records in the first n bytes of the arena.
 func (r *Reader) parse(b *record.Batch, n int) {
+	defer b.Guard()
 	pos := r.Pos()
 	base := pos.Offset
 	for at := 0; at < n; {
