@@ -170,7 +170,8 @@ func (w *world) during(c *harness.Container) {
 	}
 }
 
-// balanced waits until the agent's books are quiet and checks the law of conservation.
+// balanced waits until the agent's books are quiet and checks the law of conservation,
+// for each sink.
 func (w *world) balanced() {
 	w.t.Helper()
 	harness.Eventually(w.t, 10*time.Second, "balanced books", func() (bool, string) {
@@ -178,10 +179,18 @@ func (w *world) balanced() {
 		if err != nil {
 			return false, err.Error()
 		}
-		read := m.Sum("log_capturer_lines_read_total") + m.Sum("log_capturer_lines_restored_total")
-		there := m.Sum("log_capturer_lines_acked_total") + m.Sum("log_capturer_lines_in_flight") + m.Sum("log_capturer_lines_spooled") +
-			m.Sum("log_capturer_lines_deadlettered_total") + m.Sum("log_capturer_lines_dropped_total")
-		return read == there && m.Sum("log_capturer_lines_in_flight") == 0, fmt.Sprintf("read or restored %.0f, accounted for %.0f", read, there)
+		for _, sink := range []string{"loki", "local_file"} {
+			of := fmt.Sprintf("sink=%q", sink)
+			read := m.Sum("log_capturer_lines_read_total")
+			there := -m.Sum("log_capturer_lines_restored_total", of)
+			for _, name := range []string{"acked_total", "in_flight", "spooled", "deadlettered_total", "dropped_total"} {
+				there += m.Sum("log_capturer_lines_"+name, of)
+			}
+			if waiting := m.Sum("log_capturer_lines_in_flight", of); there != 0 && (there != read || waiting > 0) {
+				return false, fmt.Sprintf("sink %s: read %.0f, accounted for %.0f, %.0f of them waiting", sink, read, there, waiting)
+			}
+		}
+		return true, ""
 	})
 }
 

@@ -35,7 +35,7 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	var containers []*harness.Container
 	for i := range 20 {
 		name := fmt.Sprintf("%s-c%d", harnessName(w), i)
-		args := append([]string{"-n", fmt.Sprint(lines), "-rate", "600", "-state", "/seq"}, shapes[i%len(shapes)]...)
+		args := append([]string{"-n", fmt.Sprint(lines), "-rate", "200", "-state", "/seq"}, shapes[i%len(shapes)]...)
 		containers = append(containers, w.engine.Run(t, harness.RunOptions{
 			Name: name, Args: args, LogOpts: rotation, Labels: map[string]string{"e2e": w.run},
 		}))
@@ -49,7 +49,7 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 		w.ledger.Expect(f.id(), 1, lines)
 		writers.Go(func() error {
 			defer f.close()
-			tick := time.NewTicker(20 * time.Millisecond)
+			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
 			for range lines / 10 {
 				<-tick.C
