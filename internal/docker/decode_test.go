@@ -168,7 +168,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, tty bool) {
 		whole, err1 := all(bytes.NewReader(data), tty)
 		bytewise, err2 := all(iotest.OneByteReader(bytes.NewReader(data)), tty)
-		if (errors.Is(err1, io.EOF)) != (err2 == io.EOF) {
+		if errors.Is(err1, io.EOF) != errors.Is(err2, io.EOF) {
 			t.Fatalf("at once: %v, byte by byte: %v", err1, err2)
 		}
 		// On a terminal pieces depend on how bytes arrive; their text does not.

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -317,7 +318,7 @@ func TestSpoolAgainstItsModel(t *testing.T) {
 				b := batch(src, rapid.SliceOfN(rapid.StringN(0, 40, -1), 1, 5).Draw(t, "lines")...)
 				seq := s.LastSeq() + uint64(rapid.IntRange(1, 3).Draw(t, "step"))
 				err := s.Append(b, seq)
-				if err == ErrFull {
+				if errors.Is(err, ErrFull) {
 					return
 				}
 				if err != nil {
