@@ -84,7 +84,7 @@ var allowed = map[string][]string{
 	"source/dockerapi":  {"record", "position", "source", "docker", "task"},
 	"docker":            {"record"},
 	"docker/dockertest": {"docker"},
-	"discover":          {"record", "source", "docker", "health", "units", "task"},
+	"discover":          {"record", "source", "docker", "units", "task"},
 	"pool":              {"record", "position", "source", "tail", "task"},
 	"sink":              {"record"},
 	"sink/httpsink":     {"sink", "units"},
@@ -98,7 +98,7 @@ var allowed = map[string][]string{
 	"deadletter/ndjson": {"record"},
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
 	"config":            {"units"},
-	"httpapi":           {"health", "metrics", "units"},
+	"httpapi":           {"health", "units"},
 }
 
 func TestPackagesImportOnlyTheLayersBelow(t *testing.T) {

@@ -269,6 +269,9 @@ func (j *job) step(ctx context.Context) error {
 
 // rest decides how a log that has nothing more to read is woken.
 func (j *job) rest(busy bool) again {
+	if busy {
+		j.armed.Store(false) // it fired, or there was nothing to be armed
+	}
 	if busy || j.p.Watcher == nil {
 		return again{pause: settle}
 	}

@@ -412,3 +412,23 @@ func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
 	f.pool.Apply([]source.Target{tg})
 	f.arrives("file:c", numbers(30)...)
 }
+
+// A directory that is not there yet cannot be watched; once its log is found by the
+// sweep, lines arrive at once.
+func TestALogWhoseDirectoryComesLater(t *testing.T) {
+	f := newFixture(t, nil)
+	f.pool.Apply([]source.Target{f.target("later/a.log")})
+	f.eventually("the job to be idle", func() bool { return f.state("file:later/a.log") == idle })
+	if err := os.Mkdir(filepath.Join(f.dir, "later"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.write("later/a.log", "1\n")
+	f.arrives("file:later/a.log", "1")
+	f.eventually("the log to be idle", func() bool { return f.state("file:later/a.log") == idle })
+	began := time.Now()
+	f.write("later/a.log", "2\n")
+	f.arrives("file:later/a.log", "1", "2")
+	if took := time.Since(began); took > sweepInterval/2 {
+		t.Errorf("a line took %v; the hint did not work", took)
+	}
+}

@@ -79,9 +79,6 @@ func (p *Pool) Used() int64 {
 	return p.used
 }
 
-// Limit returns the budget in bytes.
-func (p *Pool) Limit() int64 { return p.limit }
-
 func (p *Pool) take(class, room int) *Batch {
 	p.used += int64(room)
 	var b *Batch
