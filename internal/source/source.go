@@ -33,6 +33,9 @@ type Target struct {
 	Mode Mode
 	// Reason says in a few words why this mode was chosen.
 	Reason string
+	// Fallback allows the pool to read through the Engine API while the file cannot be
+	// read, and to return to it.
+	Fallback bool
 	// Path of the log file or json-file, empty for Stream and Poll.
 	Path string
 	// Container is set for containers.
@@ -51,6 +54,65 @@ type Container struct {
 	TTY, Running            bool
 	// Started is when the container last started; a change means a restart.
 	Started time.Time
+	// Exit is how its last run ended, nil while it runs or when that is not to be told.
+	Exit *Exit
+}
+
+// Exit is the end of a container's run.
+type Exit struct {
+	// Time of the end, by the engine's clock.
+	Time time.Time
+	// Code is the exit code of the container's process.
+	Code int
+	// OOM: the kernel killed a process of the container for want of memory.
+	OOM bool
+}
+
+// Loss is a number of lines that were lost before they could be read. Where it is not
+// known how many, Lines is 1 for each occurrence.
+type Loss struct {
+	// Reason is a value of lines_upstream_lost_total{reason}.
+	Reason string
+	Lines  int64
+}
+
+// Loser is what a Reader offers besides that can tell of losses.
+type Loser interface {
+	// TakeLosses returns the losses since the last call; the caller of Next calls it.
+	TakeLosses() []Loss
+}
+
+// Status is how one target is being read: a row of /api/v1/containers.
+type Status struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Image  string `json:"image"`
+	Driver string `json:"log_driver"`
+	// Running tells whether the container runs; Gone that it was removed and the rest of
+	// its log is being read.
+	Running bool `json:"running"`
+	Gone    bool `json:"gone,omitempty"`
+	// Mode is how it is read now, Reason why, and Since the time from which on.
+	Mode   Mode      `json:"mode"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	// Lines and Bytes were read since the agent started.
+	Lines int64 `json:"lines"`
+	Bytes int64 `json:"bytes"`
+	// Rate is the recent volume, in bytes per second.
+	Rate float64 `json:"bytes_per_second"`
+	// LastRead is when lines were last read; zero = not yet.
+	LastRead time.Time `json:"last_read,omitzero"`
+	// Rotations is how often its stream was replaced by a successor.
+	Rotations int64 `json:"rotations"`
+	// Held are the rotated-away generations of its json-file that are kept open, HeldBytes
+	// the disk space that only they occupy.
+	Held      int   `json:"held_generations"`
+	HeldBytes int64 `json:"held_bytes"`
+	// Lost has the lines known to be lost before they could be read, by reason.
+	Lost map[string]int64 `json:"lost,omitempty"`
+	// Error is what keeps it from being read at the moment.
+	Error string `json:"error,omitempty"`
 }
 
 // Reader is a pull iterator over one source. It has no goroutines, and one caller at a time.
