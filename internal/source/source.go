@@ -36,12 +36,14 @@ type Target struct {
 	// Fallback allows the pool to read through the Engine API while the file cannot be
 	// read, and to return to it.
 	Fallback bool
-	// Path of the log file or json-file, empty for Stream and Poll.
+	// Path of the log file or json-file, empty where there is none on this host.
 	Path string
 	// Container is set for containers.
 	Container *Container
 	// Since bounds the history that is read of a source first seen; zero = from the start.
 	Since time.Time
+	// LossMarkers asks for an entry in the event stream where lines were lost.
+	LossMarkers bool
 	// Gone tells that the container or file was removed: what is held is read to its
 	// end, then the reader returns io.EOF.
 	Gone bool
