@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
@@ -20,16 +21,45 @@ const FingerprintSize = 1024
 // directory): opening it could block or read what is no log.
 var ErrNotRegular = errors.New("not a regular file")
 
+// errLetGo is returned for a file whose descriptor was closed: a Keeper let it go.
+var errLetGo = errors.New("log file is not held any more")
+
 // File is one generation of a log, held open: it can be read to its end whatever
-// becomes of its name. It is a bare descriptor, without the poller, and has one
-// user at a time.
+// becomes of its name. It is a bare descriptor, without the poller. It has one reader;
+// a Keeper may look at it, and let it go, at any time.
 type File struct {
 	ID     position.FileID
-	fd     int
-	start  int64 // bytes that are not this log's to read
-	newest bool  // it had the log's own name when it was opened
+	newest bool // it had the log's own name when it was opened
 	open   *atomic.Int64
+
+	mu sync.RWMutex // a descriptor in use is not closed, nor its number used after that
+	fd int
+
+	// read is the offset of the first byte that is this log's to read and was not
+	// consumed. The reader alone writes it.
+	read  atomic.Int64
+	state atomic.Int32 // lent, condemned
+	seq   int64        // when it was rotated away, in the Keeper's order; under its Log's lock
 }
+
+// What a file's state tells.
+const (
+	// lent: text of it is in its reader's hands, and it is not decided yet how much of
+	// that counts as read.
+	lent = 1 << iota
+	// condemned: it is let go, nothing of it is read any more.
+	condemned
+)
+
+// lend tells the Keeper that text of f is about to be read; false: it was let go.
+func (f *File) lend() bool { return f.state.CompareAndSwap(0, lent) }
+
+// giveBack ends lend. It returns true when f was to be let go meanwhile.
+func (f *File) giveBack() bool { return f.state.And(^lent)&condemned != 0 }
+
+// condemn lets nothing be read of f any more. It returns true when its reader has text
+// of it at the moment, and has to let it go itself.
+func (f *File) condemn() (busy bool) { return f.state.Or(condemned)&lent != 0 }
 
 // openFile opens path for reading without ever blocking. With follow, a symlink is
 // followed; else it is refused.
@@ -60,6 +90,8 @@ func openFile(path string, follow bool, open *atomic.Int64) (*File, error) {
 }
 
 func (f *File) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fd >= 0 {
 		_ = unix.Close(f.fd)
 		f.fd = -1
@@ -67,13 +99,28 @@ func (f *File) close() {
 	}
 }
 
+func (f *File) closed() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.fd < 0
+}
+
+func (f *File) stat() (st unix.Stat_t, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return st, errLetGo
+	}
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return st, fmt.Errorf("stat log file: %w", err)
+	}
+	return st, nil
+}
+
 // Size returns the file's size in bytes now.
 func (f *File) Size() (int64, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
-		return 0, fmt.Errorf("stat log file: %w", err)
-	}
-	return st.Size, nil
+	st, err := f.stat()
+	return st.Size, err
 }
 
 // ReadAt fills buf from offset off, as far as the file goes; it returns what it read
@@ -81,7 +128,7 @@ func (f *File) Size() (int64, error) {
 func (f *File) ReadAt(buf []byte, off int64) (int, error) {
 	n := 0
 	for n < len(buf) {
-		got, err := retryEINTR(func() (int, error) { return unix.Pread(f.fd, buf[n:], off+int64(n)) })
+		got, err := f.pread(buf[n:], off+int64(n))
 		if err != nil {
 			return n, fmt.Errorf("read log file at %d: %w", off, err)
 		}
@@ -96,12 +143,21 @@ func (f *File) ReadAt(buf []byte, off int64) (int, error) {
 	return n, nil
 }
 
+func (f *File) pread(buf []byte, off int64) (int, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return 0, errLetGo
+	}
+	return retryEINTR(func() (int, error) { return unix.Pread(f.fd, buf, off) })
+}
+
 func (f *File) is(device, inode uint64) bool { return f.ID.Device == device && f.ID.Inode == inode }
 
 // modTime returns when the file was last written to, ns since the epoch; 0 if unknown.
 func (f *File) modTime() int64 {
-	var st unix.Stat_t
-	if unix.Fstat(f.fd, &st) != nil {
+	st, err := f.stat()
+	if err != nil {
 		return 0
 	}
 	return st.Mtim.Nano()
@@ -113,7 +169,7 @@ func (f *File) Same(pos *position.FilePos) bool {
 	if f.ID != pos.FileID {
 		return false
 	}
-	sum, n := f.fingerprint(pos.FingerprintLen)
+	sum, n, _ := f.fingerprint(pos.FingerprintLen)
 	return n == pos.FingerprintLen && (n == 0 || sum == pos.Fingerprint)
 }
 
@@ -124,14 +180,17 @@ func (f *File) Identify(pos *position.FilePos) {
 	if pos.FileID == f.ID && pos.FingerprintLen == FingerprintSize {
 		return
 	}
-	pos.FileID = f.ID
-	pos.Fingerprint, pos.FingerprintLen = f.fingerprint(FingerprintSize)
+	sum, n, err := f.fingerprint(FingerprintSize)
+	if errors.Is(err, errLetGo) && pos.FileID == f.ID {
+		return // what is known of it stays known
+	}
+	pos.FileID, pos.Fingerprint, pos.FingerprintLen = f.ID, sum, n
 }
 
-func (f *File) fingerprint(size int) (sum uint64, n int) {
+func (f *File) fingerprint(size int) (sum uint64, n int, err error) {
 	var buf [FingerprintSize]byte
-	n, _ = f.ReadAt(buf[:min(size, FingerprintSize)], 0)
-	return xxhash.Sum64(buf[:n]), n
+	n, err = f.ReadAt(buf[:min(size, FingerprintSize)], 0)
+	return xxhash.Sum64(buf[:n]), n, err
 }
 
 func retryEINTR(fn func() (int, error)) (int, error) {

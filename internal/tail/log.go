@@ -6,6 +6,7 @@
 // open descriptor survives renames and removal, so nothing is lost however far the
 // reader is behind. A generation is held until it is read to its end and has a
 // successor, so its inode number cannot be given to another file in the meantime.
+// A Keeper bounds what is held that way; what it lets go unread is counted.
 //
 // A Watcher tells, through inotify, when to look; looking is the truth, the hint
 // may be missing.
@@ -47,6 +48,9 @@ type Options struct {
 	Unclaim func(id position.FileID, start int64)
 	// Open counts the descriptors held, for the books.
 	Open *atomic.Int64
+	// Keeper, if set, bounds what rotated-away generations are held of all Logs that
+	// have it.
+	Keeper *Keeper
 }
 
 // Log is a rotated log. Look may be called by anybody; the other methods by its reader.
@@ -58,6 +62,7 @@ type Log struct {
 	queue  []*File // in writing order; the last is the newest known
 	closed bool
 	missed int // times that the newest known generation was no longer found
+	letGo      // what the Keeper took away
 }
 
 // NewLog returns the log at path with no generation open yet.
@@ -75,6 +80,12 @@ func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error)
 		_, err = l.Look()
 		return true, err
 	}
+	found, err = l.resume(pos, after)
+	l.opt.Keeper.grew(l)
+	return found, err
+}
+
+func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
@@ -84,18 +95,27 @@ func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error)
 			fresh, found = append(fresh, old), true
 		}
 	}
-	if last := len(fresh) - 1; found && !l.claim(fresh[last]) { // another log goes on with it
+	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
+		fresh[last].read.Store(pos.Offset)
+	} else if found { // another log goes on with it
 		fresh[last].close()
 		fresh = fresh[:last]
 	}
-	slices.Reverse(fresh)
-	l.queue = fresh
+	l.append(fresh)
 	return found, err
 }
 
 // Look opens the generations that came since the last look and tells whether there
 // are any.
 func (l *Log) Look() (bool, error) {
+	fresh, err := l.look()
+	if fresh {
+		l.opt.Keeper.grew(l)
+	}
+	return fresh, err
+}
+
+func (l *Log) look() (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -104,8 +124,7 @@ func (l *Log) Look() (bool, error) {
 	if len(l.queue) == 0 {
 		fresh, _, err := l.walk(func(*File) bool { return false }, l.opt.History)
 		fresh = l.early(fresh)
-		slices.Reverse(fresh)
-		l.queue = fresh
+		l.append(fresh)
 		return len(fresh) > 0, err
 	}
 	newest := l.queue[len(l.queue)-1]
@@ -121,9 +140,19 @@ func (l *Log) Look() (bool, error) {
 		// The newest known is gone and there are several new ones: others may have come and gone.
 		l.missed++
 	}
-	slices.Reverse(fresh)
-	l.queue = append(l.queue, fresh...)
+	l.append(fresh)
 	return len(fresh) > 0, err
+}
+
+// append queues files, given newest first. What has a successor now was rotated away.
+func (l *Log) append(files []*File) {
+	slices.Reverse(files)
+	l.queue = append(l.queue, files...)
+	for i := range len(l.queue) - 1 {
+		if f := l.queue[i]; f.seq == 0 {
+			f.seq = l.opt.Keeper.next()
+		}
+	}
 }
 
 // early adds the generation that was opened before anybody asked, as the oldest.
@@ -150,7 +179,7 @@ func (l *Log) writtenAfter(files []*File, t int64) []*File {
 			return false
 		}
 		if l.opt.Unclaim != nil {
-			l.opt.Unclaim(f.ID, f.start)
+			l.opt.Unclaim(f.ID, f.read.Load())
 		}
 		f.close()
 		return true
@@ -232,7 +261,8 @@ func (l *Log) claim(f *File) (ok bool) {
 	if l.opt.Claim == nil {
 		return true
 	}
-	f.start, ok = l.opt.Claim(f.ID)
+	start, ok := l.opt.Claim(f.ID)
+	f.read.Store(start)
 	return ok
 }
 
@@ -262,16 +292,24 @@ func (l *Log) Superseded() bool {
 	return err == nil && size > 0
 }
 
-// Advance closes the current generation and goes on to its successor.
-func (l *Log) Advance() {
+// advance closes f, if it is the current generation, and goes on to its successor. It
+// returns false when there is none, or when f was let go meanwhile.
+func (l *Log) advance(f *File) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) < 2 {
-		return
+	if len(l.queue) < 2 || l.queue[0] != f {
+		return false
 	}
-	l.queue[0].close()
+	l.pop().close()
+	return true
+}
+
+// pop takes the current generation off the queue. The caller holds the lock.
+func (l *Log) pop() *File {
+	f := l.queue[0]
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
+	return f
 }
 
 // Each calls fn with every generation held.
@@ -306,12 +344,22 @@ func (l *Log) TakeMissed() int {
 	return n
 }
 
-// Close closes all generations.
+// Close closes all generations. It waits for one that is being let go, which takes no
+// longer than a read.
 func (l *Log) Close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, f := range l.queue {
 		f.close()
 	}
 	l.queue, l.closed = nil, true
+	last, counting := l.leaving, l.counting
+	l.leaving = nil
+	l.mu.Unlock()
+	if last != nil {
+		l.bury(last)
+	}
+	if counting != nil {
+		<-counting
+	}
+	l.opt.Keeper.forget(l)
 }

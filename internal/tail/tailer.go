@@ -25,8 +25,11 @@ type Tailer struct {
 	at      *File // the generation pos is of
 	stalled int64 // bytes behind the offset that are known to hold no whole record
 	gone    bool
+	lent    bool // Fill has returned text of at that was neither consumed nor stalled yet
+	gap     bool
 
-	// Done has the files read to their end since the caller last emptied it.
+	// Done has the files read to their end, and in Logs with a Claim those let go
+	// unread, since the caller last emptied it.
 	Done []position.FilePos
 	// Truncated counts files that became shorter than what had been read of them.
 	Truncated int
@@ -39,9 +42,6 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	t = &Tailer{Log: log}
 	if f := log.Current(); f != nil {
 		t.enter(f)
-		if found && pos != nil && f.ID == pos.FileID {
-			t.pos.Offset = pos.Offset
-		}
 	}
 	return t, found, err
 }
@@ -51,78 +51,118 @@ func (t *Tailer) SetGone(gone bool) { t.gone = gone }
 
 // SkipToEnd goes to the present end of the newest generation.
 func (t *Tailer) SkipToEnd() error {
-	for t.Log.Held() > 1 {
-		t.Log.Advance()
+	t.giveBack()
+	for older := true; older; {
+		older = t.Log.advance(t.Log.Current())
 	}
 	t.enter(t.Log.Current())
 	if t.at == nil {
 		return nil
 	}
 	size, err := t.at.Size()
-	t.pos.Offset = size
+	t.seek(size)
 	return err
 }
 
 func (t *Tailer) enter(f *File) {
 	t.at, t.pos, t.stalled = f, position.FilePos{}, 0
 	if f != nil {
-		t.pos.Offset = f.start
+		t.pos.Offset = f.read.Load()
+	}
+}
+
+// seek sets the place of the first byte that was not consumed, also for the Keeper.
+func (t *Tailer) seek(offset int64) {
+	t.pos.Offset, t.stalled = offset, 0
+	if t.at != nil {
+		t.at.read.Store(offset)
+	}
+}
+
+// giveBack tells that what Fill returned last is decided on. A generation that was to
+// be let go meanwhile is let go now.
+func (t *Tailer) giveBack() {
+	if !t.lent {
+		return
+	}
+	t.lent = false
+	if t.at.giveBack() {
+		t.Log.buryLeaving(t.at)
 	}
 }
 
 // Unread calls fn with every generation held and the offset of its first byte that
-// was not read.
+// was not read, and with those let go that Done has not had.
 func (t *Tailer) Unread(fn func(id position.FileID, offset int64)) {
-	t.Log.Each(func(f *File) {
-		if f == t.at {
-			fn(f.ID, t.pos.Offset)
-			return
-		}
-		fn(f.ID, f.start)
-	})
+	t.Log.Each(func(f *File) { fn(f.ID, f.read.Load()) })
+	for _, done := range t.Log.takeDone() {
+		fn(done.FileID, done.Offset)
+	}
 }
+
+// Gap tells, once, that the text that Fill returns is not the continuation of what it
+// returned before: one or more generations in between were let go unread, and perhaps
+// the rest of the one that was being read. To be asked after every Fill, whatever it
+// returned.
+func (t *Tailer) Gap() bool {
+	gap := t.gap
+	t.gap = false
+	return gap
+}
+
+// TakeLetGo returns how many generations were let go that were not read to their end,
+// and how many lines (newlines) of them had not been consumed, since the last call.
+func (t *Tailer) TakeLetGo() (generations int, lines int64) { return t.Log.takeLetGo() }
 
 // Fill returns a batch of pool whose arena holds the bytes that follow, at least one
 // byte and at most max(want, ChunkSize). final tells that nothing will follow them in
-// their generation. The batch is the caller's. Errors: source.ErrIdle when there is
-// nothing new, io.EOF when the log is gone and read, ctx's, or the file system's.
+// their generation. The batch is the caller's, who calls Consume or Stall before Fill
+// again. A generation that was let go is passed over: see Gap and TakeLetGo. Errors:
+// source.ErrIdle when there is nothing new, io.EOF when the log is gone and read,
+// ctx's, or the file system's.
 func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *record.Batch, final bool, err error) {
+	t.giveBack()
 	for {
-		if f := t.Log.Current(); f == nil || f != t.at {
-			if f == nil {
-				if _, err := t.Log.Look(); err != nil {
-					return nil, false, err
-				}
-				f = t.Log.Current()
-			}
-			if f == nil {
-				return nil, false, t.nothing()
-			}
-			t.enter(f)
+		if err := t.follow(ctx); err != nil {
+			return nil, false, err
 		}
 		complete := t.Log.Superseded() || t.gone // asked before the size, or a last write could be missed
 		size, err := t.at.Size()
+		if errors.Is(err, errLetGo) {
+			continue
+		}
 		if err != nil {
 			return nil, false, err
 		}
 		if size < t.pos.Offset {
 			t.Truncated++
-			t.at.start = 0
+			t.at.read.Store(0)
 			t.enter(t.at)
 		}
 		avail := size - t.pos.Offset
 		switch {
 		case avail > 0 && (complete || avail > t.stalled):
-			return t.read(ctx, pool, min(avail, int64(max(want, ChunkSize))), complete, size)
+			b, final, err := t.read(ctx, pool, min(avail, int64(max(want, ChunkSize))), complete, size)
+			if errors.Is(err, errLetGo) {
+				continue
+			}
+			return b, final, err
 		case avail == 0 && t.Log.Superseded():
 			if complete {
-				t.Done = append(t.Done, t.Pos())
-				t.Log.Advance()
+				done := t.Pos()
+				if t.Log.advance(t.at) {
+					t.Done = append(t.Done, done)
+				}
 			}
 		default:
-			if fresh, err := t.Log.Look(); err != nil {
+			fresh, err := t.Log.Look()
+			if t.Log.Current() != t.at {
+				continue // it was let go since it was asked for: the others are still to be read
+			}
+			if err != nil {
 				return nil, false, err
-			} else if !fresh {
+			}
+			if !fresh {
 				return nil, false, t.nothing()
 			}
 			if !t.Log.Superseded() {
@@ -130,6 +170,32 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 			}
 		}
 	}
+}
+
+// follow goes to the generation to be read now.
+func (t *Tailer) follow(ctx context.Context) error {
+	f, gap, err := t.Log.front(ctx)
+	if err != nil {
+		return err
+	}
+	if gap {
+		t.gap = true
+	}
+	if f != nil && f == t.at {
+		return nil
+	}
+	t.Done = append(t.Done, t.Log.takeDone()...)
+	if f == nil {
+		if _, err := t.Log.Look(); err != nil {
+			return err
+		}
+		f = t.Log.Current()
+	}
+	if f == nil {
+		return t.nothing()
+	}
+	t.enter(f)
+	return nil
 }
 
 func (t *Tailer) nothing() error {
@@ -144,8 +210,14 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 	if err != nil {
 		return nil, false, err
 	}
+	if !t.at.lend() { // let go while there was no memory
+		b.Done(record.Delivered)
+		return nil, false, errLetGo
+	}
+	t.lent = true
 	got, err := t.at.ReadAt(b.Arena[:n], t.pos.Offset)
 	if err != nil {
+		t.giveBack()
 		b.Done(record.Delivered) // empty: only its memory goes back
 		if errors.Is(err, io.EOF) {
 			return nil, false, source.ErrIdle // cut short since its size was asked
@@ -159,13 +231,16 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 
 // Consume moves on by n bytes, which were whole records or given up.
 func (t *Tailer) Consume(n int64) {
-	t.pos.Offset += n
-	t.stalled = 0
+	t.seek(t.pos.Offset + n)
+	t.giveBack()
 }
 
 // Stall says that the n bytes that follow hold no whole record: Fill returns them
 // again only when there are more, or when they are final.
-func (t *Tailer) Stall(n int64) { t.stalled = n }
+func (t *Tailer) Stall(n int64) {
+	t.stalled = n
+	t.giveBack()
+}
 
 // Pos returns the place of the byte that Fill returns next.
 func (t *Tailer) Pos() position.FilePos {
@@ -213,10 +288,16 @@ func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 			err = armErr
 		}
 	})
+	if t.Log.Current() != t.at {
+		return true, err
+	}
 	if t.at == nil {
 		return false, err
 	}
 	size, sizeErr := t.at.Size()
+	if errors.Is(sizeErr, errLetGo) {
+		return true, err
+	}
 	if sizeErr != nil {
 		return false, sizeErr
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,8 +25,13 @@ type Watcher struct {
 
 	mu    sync.Mutex
 	dirs  map[string]*dirWatch
-	byWD  map[int32]*dirWatch
-	armed map[int32]func()
+	byWD  map[int32][]*dirWatch // several where paths lead to one directory
+	armed map[int32][]arming    // several where logs have one file
+}
+
+type arming struct {
+	file *File
+	fn   func()
 }
 
 type dirWatch struct {
@@ -46,7 +52,7 @@ func NewWatcher() (*Watcher, error) {
 	}
 	return &Watcher{
 		fd:   os.NewFile(uintptr(fd), "inotify"),
-		dirs: map[string]*dirWatch{}, byWD: map[int32]*dirWatch{}, armed: map[int32]func(){},
+		dirs: map[string]*dirWatch{}, byWD: map[int32][]*dirWatch{}, armed: map[int32][]arming{},
 	}, nil
 }
 
@@ -125,7 +131,7 @@ func (w *Watcher) dir(path string) (*dirWatch, error) {
 		return nil, err
 	}
 	d := &dirWatch{path: path, wd: wd, names: map[string]*NameWatch{}, any: map[string]func(string){}}
-	w.dirs[path], w.byWD[wd] = d, d
+	w.dirs[path], w.byWD[wd] = d, append(w.byWD[wd], d)
 	return d, nil
 }
 
@@ -134,21 +140,36 @@ func (w *Watcher) drop(d *dirWatch) {
 		return
 	}
 	delete(w.dirs, d.path)
+	w.byWD[d.wd] = slices.DeleteFunc(w.byWD[d.wd], func(o *dirWatch) bool { return o == d })
+	if len(w.byWD[d.wd]) > 0 {
+		return // under another path
+	}
 	delete(w.byWD, d.wd)
 	w.control(func(fd int) { _, _ = unix.InotifyRmWatch(fd, uint32(d.wd)) })
 }
 
 // Arm calls fn, in Run's goroutine, at the next write to f, once. The caller looks
-// at the file's size again afterwards, for what was written before it was armed.
+// at the file's size again afterwards, for what was written before it was armed. Two
+// Files of one inode are armed each for itself; the same File again replaces its call.
 func (w *Watcher) Arm(f *File, fn func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wd, err := w.add(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.IN_MODIFY|unix.IN_ONESHOT)
+	wd, err := w.addFile(f)
 	if err != nil {
 		return err
 	}
-	w.armed[wd] = fn
+	others := slices.DeleteFunc(w.armed[wd], func(a arming) bool { return a.file == f || a.file.closed() })
+	w.armed[wd] = append(others, arming{f, fn})
 	return nil
+}
+
+func (w *Watcher) addFile(f *File) (wd int32, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return 0, errLetGo
+	}
+	return w.add(fmt.Sprintf("/proc/self/fd/%d", f.fd), unix.IN_MODIFY|unix.IN_ONESHOT)
 }
 
 func (w *Watcher) add(path string, mask uint32) (wd int32, err error) {
@@ -208,25 +229,28 @@ func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
 		return w.all()
 	}
-	if fn := w.armed[wd]; fn != nil {
-		delete(w.armed, wd)
-		return []func(){fn}
-	}
-	d := w.byWD[wd]
-	if d == nil {
-		return nil
-	}
-	if mask&unix.IN_IGNORED != 0 { // the directory is gone
-		delete(w.dirs, d.path)
-		delete(w.byWD, wd)
-		return nil
-	}
 	var out []func()
-	if n := d.names[name]; n != nil {
-		out = append(out, n.fn)
+	if armed := w.armed[wd]; armed != nil {
+		delete(w.armed, wd)
+		for _, a := range armed {
+			out = append(out, a.fn)
+		}
+		return out
 	}
-	for _, fn := range d.any {
-		out = append(out, func() { fn(name) })
+	for _, d := range w.byWD[wd] {
+		if mask&unix.IN_IGNORED != 0 { // the directory is gone
+			delete(w.dirs, d.path)
+			continue
+		}
+		if n := d.names[name]; n != nil {
+			out = append(out, n.fn)
+		}
+		for _, fn := range d.any {
+			out = append(out, func() { fn(name) })
+		}
+	}
+	if mask&unix.IN_IGNORED != 0 {
+		delete(w.byWD, wd)
 	}
 	return out
 }
@@ -234,9 +258,11 @@ func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
 // all returns every call there is: events were lost, so everybody looks.
 func (w *Watcher) all() []func() {
 	var out []func()
-	for wd, fn := range w.armed {
+	for wd, armed := range w.armed {
 		delete(w.armed, wd)
-		out = append(out, fn)
+		for _, a := range armed {
+			out = append(out, a.fn)
+		}
 	}
 	for _, d := range w.dirs {
 		for _, n := range d.names {

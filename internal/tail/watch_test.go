@@ -91,6 +91,70 @@ func TestAWriteIsReportedOncePerArming(t *testing.T) {
 	}
 }
 
+func TestTwoPathsOfOneDirectoryAreBothHinted(t *testing.T) {
+	w, dir := watch(t), t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	var seen, seenByLink atomic.Int64
+	if err := w.WatchName(dir, "a.log", func() { seen.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WatchName(link, "a.log", func() { seenByLink.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "a.log"), "")
+	eventually(t, "a hint for both", func() bool { return seen.Load() == 1 && seenByLink.Load() == 1 })
+	w.UnwatchName(link, "a.log")
+	if err := os.Remove(filepath.Join(dir, "a.log")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "a.log"), "")
+	eventually(t, "a hint for the one that is left", func() bool { return seen.Load() == 2 })
+	w.UnwatchName(dir, "a.log")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seenByLink.Load() != 1 || len(w.byWD) != 0 || len(w.dirs) != 0 {
+		t.Errorf("%d hints, %d watches, %d directories", seenByLink.Load(), len(w.byWD), len(w.dirs))
+	}
+}
+
+func TestTwoLogsOfOneFileAreBothHinted(t *testing.T) {
+	w, dir := watch(t), t.TempDir()
+	path, link := filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log")
+	put(t, path, "1")
+	if err := os.Link(path, link); err != nil {
+		t.Fatal(err)
+	}
+	var open, hints atomic.Int64
+	var files []*File
+	for _, name := range []string{path, link, path} {
+		f, err := openFile(name, false, &open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		files = append(files, f)
+	}
+	for _, f := range []*File{files[0], files[0], files[1], files[2]} { // the first twice: once counts
+		if err := w.Arm(f, func() { hints.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files[2].close() // its hint is nobody's
+	if err := w.Arm(files[1], func() { hints.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, path, "2")
+	eventually(t, "a hint for both", func() bool { return hints.Load() >= 2 })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if hints.Load() != 2 || len(w.armed) != 0 {
+		t.Errorf("%d hints, %d still armed", hints.Load(), len(w.armed))
+	}
+}
+
 func TestADirectoryMadeAgainIsWatchedAnew(t *testing.T) {
 	w, dir := watch(t), filepath.Join(t.TempDir(), "d")
 	var seen atomic.Int64
