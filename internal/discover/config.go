@@ -1,17 +1,15 @@
 package discover
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
-	"github.com/invopop/jsonschema"
 
+	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/units"
@@ -22,6 +20,11 @@ const (
 	minMaxLine   = 1 * units.KiB
 	maxMaxLine   = 64 * units.MiB
 	minReconcile = units.Duration(time.Second)
+	maxStreams   = 10_000
+	minRotation  = units.Duration(time.Second)
+	minPoll      = units.Duration(100 * time.Millisecond)
+	maxPoll      = units.Duration(time.Hour)
+	minHeld      = 1 * units.MiB
 	// maxLabels leaves room for the labels that every stream has.
 	maxLabels = record.MaxLabels - 5
 )
@@ -35,15 +38,31 @@ const (
 // ContainerConfig is container_monitor: which containers are captured, and how.
 type ContainerConfig struct {
 	Enabled           bool           `yaml:"enabled" jsonschema_description:"Capture the logs of containers."`
-	DockerHost        string         `yaml:"docker_host" jsonschema_description:"Where the Docker engine listens: unix:///path, tcp://host:port, http://… or https://…. Empty means $DOCKER_HOST, else unix:///var/run/docker.sock."`
-	Read              source.Mode    `yaml:"read" jsonschema:"enum=auto,enum=file,enum=stream" jsonschema_description:"How logs are read: file reads the engine's json-files directly, stream follows through the Engine API, auto takes file where the driver is json-file and the file is readable, else stream."`
+	DockerHost        string         `yaml:"docker_host" jsonschema_description:"Where the Docker engine listens: unix:///path, tcp://host:port, http://… or https://…; TLS by DOCKER_CERT_PATH and DOCKER_TLS_VERIFY. Empty means $DOCKER_HOST, else unix:///var/run/docker.sock."`
+	Read              source.Mode    `yaml:"read" jsonschema:"enum=auto,enum=file,enum=stream,enum=poll" jsonschema_description:"How logs are read: file reads the engine's json-files directly, stream follows through the Engine API, poll asks the Engine API every poll_interval and holds no connection, auto takes file where the driver is json-file and the file is readable, else stream. The container label log_capturer.read goes before it."`
 	Include           Filter         `yaml:"include" jsonschema_description:"Capture only the containers that match every list that is not empty."`
 	Exclude           Filter         `yaml:"exclude" jsonschema_description:"Leave out the containers that match any of these."`
 	Self              string         `yaml:"self" jsonschema:"enum=exclude,enum=include" jsonschema_description:"Whether the agent captures its own container."`
 	Since             Since          `yaml:"since" jsonschema_description:"How much history is read of a container that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	ReconcileInterval units.Duration `yaml:"reconcile_interval" jsonschema_description:"How often the list of containers is asked for, besides the engine's events; at least 1s."`
+	Streams           StreamsConfig  `yaml:"streams" jsonschema_description:"Connections on which the engine sends logs as they are written."`
+	PollInterval      units.Duration `yaml:"poll_interval" jsonschema_description:"How often a container is asked for new lines that is read without a stream of its own; 100ms to 1h."`
+	Held              HeldConfig     `yaml:"held" jsonschema_description:"Rotated-away json-files that are kept open until they are read."`
+	ExitEvents        bool           `yaml:"exit_events" jsonschema_description:"An entry of its own when a container ends, with exit code and whether it was killed for want of memory; stream=\"event\"."`
+	LossMarkers       bool           `yaml:"loss_markers" jsonschema_description:"An entry in a container's event stream where lines were lost before they could be read."`
 	Labels            []string       `yaml:"labels" jsonschema_description:"Which metadata of a container become stream labels; the rest is sent as structured metadata."`
 	MaxLine           units.Size     `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+}
+
+// StreamsConfig bounds the follow streams.
+type StreamsConfig struct {
+	Max              int            `yaml:"max" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"How many streams are open at the same time, 1 to 10000. With more containers the busiest hold them, and the others are polled."`
+	RotationInterval units.Duration `yaml:"rotation_interval" jsonschema_description:"The age at which a stream is replaced by a new one, without a gap; 1s or more, 0 = never."`
+}
+
+// HeldConfig bounds what is kept of json-files that the engine rotated away.
+type HeldConfig struct {
+	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"Disk space that rotated-away json-files may occupy because they are kept open until they are read; past it the oldest is let go and its lines are counted as lost. At least 1MiB."`
 }
 
 // Filter selects containers. Lists hold globs; a container matches a list when one of
@@ -73,6 +92,10 @@ func DefaultContainerConfig() ContainerConfig {
 		Read:              source.Auto,
 		Self:              SelfExclude,
 		ReconcileInterval: units.Duration(5 * time.Second),
+		Streams:           StreamsConfig{Max: 50, RotationInterval: units.Duration(5 * time.Minute)},
+		PollInterval:      units.Duration(10 * time.Second),
+		Held:              HeldConfig{MaxBytes: units.GiB},
+		ExitEvents:        true,
 		Labels:            []string{"compose_project", "compose_service"},
 		MaxLine:           units.MiB,
 	}
@@ -90,20 +113,45 @@ func DefaultFileConfig() FileConfig {
 
 // Validate reports what is wrong with the settings.
 func (c ContainerConfig) Validate() []units.FieldError {
-	var errs []units.FieldError
-	if c.Read == source.Poll {
-		errs = append(errs, units.Errorf("read", "poll comes with a later version; use auto, file or stream"))
-	} else {
-		errs = append(errs, units.OneOf("read", string(c.Read), string(source.Auto), string(source.File), string(source.Stream))...)
-	}
+	errs := units.OneOf("read", string(c.Read), modes()...)
 	errs = append(errs, units.OneOf("self", c.Self, SelfExclude, SelfInclude)...)
-	if err := checkHost(c.DockerHost); err != nil {
-		errs = append(errs, units.Errorf("docker_host", "%v", err))
+	if c.DockerHost != "" {
+		if err := docker.CheckHost(c.DockerHost); err != nil {
+			errs = append(errs, units.Errorf("docker_host", "%v", err))
+		}
 	}
 	if c.ReconcileInterval < minReconcile {
 		errs = append(errs, units.Errorf("reconcile_interval", "%s is too often; expected %s or more", c.ReconcileInterval, minReconcile))
 	}
+	if c.PollInterval < minPoll || c.PollInterval > maxPoll {
+		errs = append(errs, units.Errorf("poll_interval", "%s is out of range; expected %s to %s", c.PollInterval, minPoll, maxPoll))
+	}
 	return append(append(errs, checkLabels(c.Labels)...), checkMaxLine(c.MaxLine)...)
+}
+
+// Validate reports what is wrong with the settings.
+func (c StreamsConfig) Validate() []units.FieldError {
+	var errs []units.FieldError
+	if c.Max < 1 || c.Max > maxStreams {
+		errs = append(errs, units.Errorf("max", "%d is out of range; expected 1 to %d", c.Max, maxStreams))
+	}
+	if c.RotationInterval != 0 && c.RotationInterval < minRotation {
+		errs = append(errs, units.Errorf("rotation_interval", "%s is too often; expected %s or more, or 0 for never", c.RotationInterval, minRotation))
+	}
+	return errs
+}
+
+// Validate reports what is wrong with the settings.
+func (c HeldConfig) Validate() []units.FieldError {
+	if c.MaxBytes < minHeld {
+		return []units.FieldError{units.Errorf("max_bytes", "%s is too little; expected %s or more", c.MaxBytes, minHeld)}
+	}
+	return nil
+}
+
+// modes are the values of read.
+func modes() []string {
+	return []string{string(source.Auto), string(source.File), string(source.Stream), string(source.Poll)}
 }
 
 // Validate reports globs that cannot be understood.
@@ -129,17 +177,6 @@ func (c FileConfig) Validate() []units.FieldError {
 		errs = append(errs, units.Errorf("include", "no file is included; give a glob, or set enabled: false"))
 	}
 	return append(errs, checkMaxLine(c.MaxLine)...)
-}
-
-func checkHost(host string) error {
-	if host == "" {
-		return nil
-	}
-	u, err := url.Parse(host)
-	if err != nil || !slices.Contains([]string{"unix", "tcp", "http", "https"}, u.Scheme) || u.Host+u.Path == "" {
-		return fmt.Errorf("%q is no address of a Docker engine; write unix:///path, tcp://host:port, http://… or https://…", host)
-	}
-	return nil
 }
 
 func checkLabels(labels []string) []units.FieldError {
@@ -181,69 +218,4 @@ func badGlob(path, glob string) units.FieldError {
 		return units.Errorf(path, "an empty glob; remove it")
 	}
 	return units.Errorf(path, "%q is no glob; use *, **, ?, [a-z] and {a,b}, and a backslash before such a character that is meant itself", glob)
-}
-
-// Since says how much history is read of a source that is seen for the first time.
-// The zero value means all of it.
-type Since struct {
-	now bool
-	ago units.Duration
-}
-
-// SinceNow reads no history.
-func SinceNow() Since { return Since{now: true} }
-
-// SinceAgo reads the history of the last d; zero means all of it.
-func SinceAgo(d units.Duration) Since { return Since{ago: d} }
-
-// Time returns the moment from which on history is wanted; zero = from the start.
-func (s Since) Time(now time.Time) time.Time {
-	if s.now {
-		return now
-	}
-	if s.ago == 0 {
-		return time.Time{}
-	}
-	return now.Add(-s.ago.Std())
-}
-
-// String returns start, now or a duration.
-func (s Since) String() string {
-	switch {
-	case s.now:
-		return "now"
-	case s.ago == 0:
-		return "start"
-	}
-	return s.ago.String()
-}
-
-// MarshalText returns String.
-func (s Since) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads what String returns.
-func (s *Since) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "start":
-		*s = Since{}
-		return nil
-	case "now":
-		*s = SinceNow()
-		return nil
-	}
-	d, err := units.ParseDuration(string(text))
-	if err != nil || d == 0 {
-		return errors.New("expected start, now or a duration such as 10m")
-	}
-	*s = SinceAgo(d)
-	return nil
-}
-
-// JSONSchema describes the text form.
-func (Since) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{
-		Title:    "start, now or a duration",
-		AnyOf:    []*jsonschema.Schema{{Type: "string", Enum: []any{"start", "now"}}, units.Duration(0).JSONSchema()},
-		Examples: []any{"start", "now", "10m"},
-	}
 }

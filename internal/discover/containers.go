@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,8 +22,12 @@ const (
 	maxPause   = 2 * time.Second
 )
 
-// lookTimeout bounds the inspection of a container that is not urgent.
-const lookTimeout = 250 * time.Millisecond
+const (
+	// lookTimeout bounds the inspection of a container that is not urgent.
+	lookTimeout = 250 * time.Millisecond
+	// relookAfter is the time between two looks at a json-file that could not be read.
+	relookAfter = 30 * time.Second
+)
 
 // Containers discovers the containers of one engine: by events, with a reconcile by
 // list every so often, because the engine drops events of a slow subscriber and
@@ -43,6 +46,9 @@ type Containers struct {
 	// OnRoot, if set, is told where a local engine keeps its containers' directories,
 	// before each list.
 	OnRoot func(dir string)
+	// OnListed, if set, is told once in a Run, after its first complete list, the ids of
+	// the containers that are present or not yet Forgotten. The map is the receiver's.
+	OnListed func(present map[string]bool)
 
 	mu    sync.Mutex
 	known map[string]*container // by container id
@@ -53,6 +59,9 @@ type Containers struct {
 	last    int64  // time of the newest event
 	events  recent
 	applied bool
+	listed  bool // OnListed was told
+	// relookAfter is the constant; tests shorten it.
+	relookAfter time.Duration
 }
 
 // NewContainers returns a Discoverer that has not begun. hostname becomes the label host.
@@ -61,7 +70,8 @@ func NewContainers(config ContainerConfig, engine *docker.Client, hostname strin
 	c := &Containers{
 		config: config, engine: engine, labels: labeller{host: hostname, names: config.Labels},
 		born: time.Now(), log: log, known: map[string]*container{},
-		status: newStatus("container_monitor", "not connected to the Docker Engine yet"),
+		status:      newStatus("container_monitor", "not connected to the Docker Engine yet"),
+		relookAfter: relookAfter,
 	}
 	if config.Self != SelfInclude {
 		c.self = ownContainer(hostname)
@@ -102,6 +112,7 @@ func (c *Containers) Skipped() map[string]int {
 // after the first list and after every change. apply must be quick: events wait for it.
 func (c *Containers) Run(ctx context.Context, apply func([]source.Target)) error {
 	pause := firstPause
+	c.listed = false
 	for ctx.Err() == nil {
 		err := c.session(ctx, apply, func() { pause = firstPause })
 		if ctx.Err() != nil {
@@ -172,7 +183,7 @@ func (c *Containers) mistrust() {
 
 // reconcile compares what is known with the engine's list.
 func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target)) error {
-	if c.OnRoot != nil && c.root != "" && strings.HasPrefix(c.engine.Host(), "unix://") {
+	if c.OnRoot != nil && c.root != "" && c.local() {
 		c.OnRoot(filepath.Join(c.root, "containers"))
 	}
 	list, err := c.engine.List(ctx)
@@ -183,7 +194,7 @@ func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target))
 	present := make(map[string]bool, len(list))
 	for _, s := range list {
 		present[s.ID] = true
-		did, err := c.listed(ctx, s)
+		did, err := c.present(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -193,44 +204,50 @@ func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target))
 		if !present[id] && !k.gone {
 			changed = c.vanish(id, k) || changed
 		}
+		changed = c.relook(k) || changed
 	}
 	if changed {
 		c.applied = true
 		apply(c.targets())
 	}
+	if !c.listed && c.OnListed != nil {
+		for id := range c.snapshot() {
+			present[id] = true
+		}
+		c.OnListed(present)
+	}
+	c.listed = true
 	return nil
 }
 
-// listed takes in one container of a list and tells whether the set changed.
-func (c *Containers) listed(ctx context.Context, s docker.Summary) (bool, error) {
+// present takes in one container of a list and tells whether the set changed.
+func (c *Containers) present(ctx context.Context, s docker.Summary) (bool, error) {
 	k := c.get(s.ID)
-	if k != nil && k.presumed {
-		return c.look(ctx, k, s)
+	switch {
+	case k == nil || k.stale && !k.presumed:
+		hint := docker.Details{ID: s.ID, Name: s.Name, Image: s.Image, Labels: s.Labels}
+		return c.inspect(ctx, hint, s.Created.Before(c.born))
+	case k.skip == "" && (k.unsure || k.presumed && s.Running):
+		return c.look(ctx, s)
 	}
-	if k == nil || k.stale {
-		var since time.Time
-		if s.Created.Before(c.born) {
-			since = c.config.Since.Time(c.born)
-		}
-		return c.inspect(ctx, docker.Details{ID: s.ID, Name: s.Name, Image: s.Image, Labels: s.Labels}, since)
-	}
-	return c.update(k, func(d *docker.Details) { d.Name, d.Running = s.Name, s.Running }), nil
+	return c.update(k, func(d *docker.Details) {
+		// If no event tells when it started or how it ended, the next reconcile asks.
+		was, is := d.Running && !d.Restarting, s.Running && !s.Restarting
+		k.unsure = was != is || k.presumed
+		d.Name, d.Running, d.Restarting = s.Name, s.Running, s.Restarting
+	}), nil
 }
 
-// look inspects a container that was presumed, when it is running, and not for long:
-// the engine answers late for one that is just being started or removed, and other
-// containers are created meanwhile.
-func (c *Containers) look(ctx context.Context, k *container, s docker.Summary) (bool, error) {
-	if !s.Running || k.skip != "" {
-		return c.update(k, func(d *docker.Details) { d.Name, d.Running = s.Name, s.Running }), nil
-	}
+// look inspects a container that is known, and not for long: the engine answers late
+// for one that is just being started or removed, and others are created meanwhile.
+func (c *Containers) look(ctx context.Context, s docker.Summary) (bool, error) {
 	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	d, err := c.engine.Inspect(bounded, s.ID)
 	if err != nil {
 		return false, ctx.Err() // the next reconcile tries again
 	}
-	return c.confirm(k, d), nil
+	return c.add(d, false, false), nil
 }
 
 // happened takes in an event.
@@ -248,30 +265,23 @@ func (c *Containers) happened(ctx context.Context, e docker.Event, apply func([]
 
 func (c *Containers) event(ctx context.Context, e docker.Event) (bool, error) {
 	k := c.get(e.ID)
-	if k == nil || k.gone {
-		if e.Action == "destroy" || k != nil {
-			return false, nil
-		}
-		d := docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}
-		if e.Action == "create" {
-			if k, ok := c.presume(d); ok {
-				return k.skip == "", nil
-			}
-		}
-		return c.inspect(ctx, d, time.Time{})
-	}
-	if e.Action == "start" && k.presumed && k.skip == "" {
+	switch {
+	case k != nil && k.gone:
+		return e.Action == "die" && c.ran(k, e), nil
+	case k == nil && e.Action == "destroy":
+		return false, nil
+	case k == nil:
+		return c.appeared(ctx, e)
+	case e.Action == "start" && k.presumed && k.skip == "":
 		_, err := os.Stat(k.target.Path)
 		_, dirErr := os.Stat(filepath.Dir(k.target.Path))
 		if err != nil && dirErr == nil { // it has another log driver
-			return c.inspect(ctx, k.details, time.Time{})
+			return c.inspect(ctx, k.details, false)
 		}
 	}
 	switch e.Action {
-	case "start":
-		return c.update(k, func(d *docker.Details) { d.Running, d.Started = true, time.Unix(0, e.Time) }), nil
-	case "die":
-		return c.update(k, func(d *docker.Details) { d.Running = false }), nil
+	case "start", "oom", "die":
+		return c.ran(k, e), nil
 	case "rename":
 		return c.update(k, func(d *docker.Details) { d.Name = e.Name }), nil
 	case "destroy":
@@ -280,15 +290,27 @@ func (c *Containers) event(ctx context.Context, e docker.Event) (bool, error) {
 	return false, nil
 }
 
+// appeared takes in the first event of a container.
+func (c *Containers) appeared(ctx context.Context, e docker.Event) (bool, error) {
+	d := docker.Details{ID: e.ID, Name: e.Name, Image: e.Image, Labels: e.Labels}
+	if e.Action == "create" {
+		if k, ok := c.presume(d); ok {
+			return k.skip == "", nil
+		}
+	}
+	return c.inspect(ctx, d, false)
+}
+
 // inspect asks for a container's details and takes it in. hint is what is known of it
-// otherwise: all there is of one that was removed meanwhile.
-func (c *Containers) inspect(ctx context.Context, hint docker.Details, since time.Time) (bool, error) {
+// otherwise: all there is of one that was removed meanwhile. old tells that it was there
+// before the agent.
+func (c *Containers) inspect(ctx context.Context, hint docker.Details, old bool) (bool, error) {
 	d, err := c.engine.Inspect(ctx, hint.ID)
 	switch {
 	case err == nil:
-		return c.add(d, since, false), nil
+		return c.add(d, old, false), nil
 	case errors.Is(err, docker.ErrNotFound):
-		return c.add(hint, since, true), nil
+		return c.add(hint, old, true), nil
 	case errors.Is(err, docker.ErrUnreachable) || ctx.Err() != nil:
 		return false, err
 	}

@@ -259,23 +259,40 @@ func TestModes(t *testing.T) {
 		c.root = engine.Root
 	}
 	readableNow := docker.Details{ID: id("a"), Driver: jsonFile}
+	path := filepath.Join(engine.Root, "containers", id("a"), id("a")+"-json.log")
+	polled := testContainers(t, engine.Host(), func(c *ContainerConfig) { c.Read = source.Poll })
+	direct := testContainers(t, engine.Host(), func(c *ContainerConfig) { c.Read = source.File })
+	missing := docker.Details{ID: id("f"), Driver: jsonFile, LogPath: "/nowhere/containers/f/f-json.log"}
 	for name, c := range map[string]struct {
-		d    *Containers
-		in   docker.Details
-		gone bool
-		want source.Mode
+		d      *Containers
+		in     docker.Details
+		label  source.Mode
+		gone   bool
+		want   choice
+		reason string
 	}{
-		"json-file":          {local, readableNow, false, source.File},
-		"another driver":     {local, docker.Details{ID: id("a"), Driver: "journald"}, false, source.Stream},
-		"being removed":      {local, docker.Details{ID: id("f"), Driver: jsonFile}, false, source.File},
-		"not mounted":        {local, docker.Details{ID: id("f"), Driver: jsonFile, LogPath: "/nowhere/containers/f/f-json.log"}, false, source.Stream},
-		"gone":               {local, docker.Details{ID: id("f")}, true, source.File},
-		"an engine far away": {remote, readableNow, false, source.Stream},
-		"as configured":      {forced, readableNow, false, source.Stream},
+		"json-file":          {d: local, in: readableNow, want: choice{mode: source.File, fallback: true, path: path}, reason: "readable"},
+		"another driver":     {d: local, in: docker.Details{ID: id("a"), Driver: "journald"}, want: choice{mode: source.Stream}, reason: "journald"},
+		"a driver's copy":    {d: local, in: docker.Details{ID: id("a"), Driver: "syslog"}, want: choice{mode: source.Stream}, reason: "copy of the log is read"},
+		"no copy":            {d: local, in: docker.Details{ID: id("a"), Driver: "syslog", LogOpts: map[string]string{"cache-disabled": "true"}}, want: choice{mode: source.Stream}, reason: "remove that log option"},
+		"being removed":      {d: local, in: docker.Details{ID: id("f"), Driver: jsonFile}, want: choice{mode: source.File, fallback: true, path: strings.ReplaceAll(path, id("a"), id("f"))}, reason: "readable"},
+		"not mounted":        {d: local, in: missing, want: choice{mode: source.Stream, path: missing.LogPath, blocked: true}, reason: "mount"},
+		"gone":               {d: local, in: docker.Details{ID: id("a")}, gone: true, want: choice{mode: source.File, path: path}, reason: "removed already"},
+		"an engine far away": {d: remote, in: readableNow, want: choice{mode: source.Stream}, reason: "not on this host"},
+		"as configured":      {d: forced, in: readableNow, want: choice{mode: source.Stream}, reason: "container_monitor.read is stream"},
+		"polled":             {d: polled, in: readableNow, want: choice{mode: source.Poll}, reason: "container_monitor.read is poll"},
+		"file and no other":  {d: direct, in: missing, want: choice{mode: source.File, path: missing.LogPath}, reason: "container_monitor.read is file"},
+		"file in vain":       {d: direct, in: docker.Details{ID: id("a"), Driver: "local"}, want: choice{mode: source.Stream}, reason: "is file, but the log driver is local"},
+		"by its label":       {d: forced, in: readableNow, label: source.Auto, want: choice{mode: source.File, fallback: true, path: path}, reason: "readable"},
+		"polled by label":    {d: local, in: readableNow, label: source.Poll, want: choice{mode: source.Poll}, reason: "label log_capturer.read is poll"},
 	} {
-		mode, reason, path := c.d.mode(c.in, c.gone)
-		if mode != c.want || reason == "" || (path != "") != (mode == source.File) {
-			t.Errorf("%s: %s because %q, path %q", name, mode, reason, path)
+		got := c.d.mode(c.in, options{read: c.label}, c.gone)
+		if !strings.Contains(got.reason, c.reason) {
+			t.Errorf("%s: because %q, which lacks %q", name, got.reason, c.reason)
+		}
+		got.reason = ""
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func TestBriefContainersOfARealEngineAreAnnouncedWhileTheirFileCanBeOpened(t *te
 	<-ready
 	for i := range n {
 		if _, err := engine.RunContainer(t.Context(), harness.RunOptions{
-			Name: fmt.Sprint("brief-", i), Args: []string{"-n", "1"}, AutoRemove: true,
+			Name: fmt.Sprint("brief-", i), Args: []string{"-n", "1", "-exit", "3"}, AutoRemove: true,
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -74,6 +74,9 @@ func TestBriefContainersOfARealEngineAreAnnouncedWhileTheirFileCanBeOpened(t *te
 	for name, target := range set {
 		if target.Mode != source.File || opened[name] == nil {
 			t.Errorf("%s: %s because %s, opened %v", name, target.Mode, target.Reason, opened[name] != nil)
+		}
+		if e := target.Container.Exit; e == nil || e.Code != 3 || e.OOM {
+			t.Errorf("%s ended by %+v", name, e)
 		}
 	}
 }

@@ -13,6 +13,7 @@ type Summary struct {
 	ID, Name, Image string // Name without its leading slash
 	Labels          map[string]string
 	Running         bool // paused and restarting included: its stream may be followed
+	Restarting      bool // it ended, and the engine is about to start it again
 	Created         time.Time
 }
 
@@ -21,10 +22,17 @@ type Details struct {
 	ID, Name, Image string
 	Labels          map[string]string
 	TTY, Running    bool
+	Restarting      bool      // it ended, and the engine is about to start it again
 	Started         time.Time // zero if it never was
-	Driver          string    // of the log, for example json-file
-	LogPath         string    // of the json-file; empty until the first start
-	LogOpts         map[string]string
+	// Finished is when its last run ended, zero if none did; ExitCode and OOMKilled tell
+	// how. A container that runs again keeps the first two. Of a run of milliseconds the
+	// engine may note the end before the start.
+	Finished  time.Time
+	ExitCode  int
+	OOMKilled bool
+	Driver    string // of the log, for example json-file
+	LogPath   string // of the json-file; empty until the first start
+	LogOpts   map[string]string
 }
 
 // List returns all containers, stopped ones included.
@@ -41,7 +49,8 @@ func (c *Client) List(ctx context.Context) ([]Summary, error) {
 	}
 	out := make([]Summary, 0, len(answer.Items))
 	for _, item := range answer.Items {
-		s := Summary{ID: item.ID, Image: item.Image, Labels: item.Labels, Running: running(string(item.State)), Created: time.Unix(item.Created, 0)}
+		s := Summary{ID: item.ID, Image: item.Image, Labels: item.Labels, Created: time.Unix(item.Created, 0)}
+		s.Running, s.Restarting = running(string(item.State)), item.State == restarting
 		// Names also lists legacy links as /other/alias; a container's own has one slash.
 		for _, name := range item.Names {
 			if own := strings.TrimPrefix(name, "/"); s.Name == "" || !strings.Contains(own, "/") {
@@ -53,8 +62,10 @@ func (c *Client) List(ctx context.Context) ([]Summary, error) {
 	return out, nil
 }
 
+const restarting = "restarting"
+
 func running(state string) bool {
-	return state == "running" || state == "paused" || state == "restarting"
+	return state == "running" || state == "paused" || state == restarting
 }
 
 // Inspect returns the details of one container. Errors: ErrNotFound.
@@ -78,9 +89,11 @@ func (c *Client) Inspect(ctx context.Context, id string) (Details, error) {
 		d.Driver, d.LogOpts = got.HostConfig.LogConfig.Type, got.HostConfig.LogConfig.Config
 	}
 	if got.State != nil {
-		d.Running = running(string(got.State.Status))
+		d.Running, d.Restarting = running(string(got.State.Status)), got.State.Status == restarting
 		// The engine writes year 1 for "never", which is Go's zero time.
 		d.Started, _ = time.Parse(time.RFC3339Nano, got.State.StartedAt)
+		d.Finished, _ = time.Parse(time.RFC3339Nano, got.State.FinishedAt)
+		d.ExitCode, d.OOMKilled = got.State.ExitCode, got.State.OOMKilled
 	}
 	return d, nil
 }

@@ -56,13 +56,16 @@ func read(t testing.TB, c *docker.Client, id string, tty bool, o docker.LogOptio
 func TestTheFakeEngineAnswersLikeTheRealOne(t *testing.T) {
 	engine := harness.Engine(t)
 	box := engine.Run(t, harness.RunOptions{
-		Args: []string{"-n", "40", "-stderr-every", "3", "-long-every", "10"}, Labels: map[string]string{"a": "b"},
+		Args: []string{"-n", "40", "-stderr-every", "3", "-long-every", "10", "-exit", "3"}, Labels: map[string]string{"a": "b"},
 	})
 	box.Wait(t)
 	real := newClient(t, engine.Host())
 	details, err := real.Inspect(t.Context(), box.ID)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if details.ExitCode != 3 || details.Finished.IsZero() || details.Running || details.Restarting || details.OOMKilled {
+		t.Errorf("how it ended: %+v", details)
 	}
 	var summary docker.Summary
 	find := func(c *docker.Client) docker.Summary {
@@ -85,6 +88,7 @@ func TestTheFakeEngineAnswersLikeTheRealOne(t *testing.T) {
 	copied := dockertest.Container{
 		ID: box.ID, Name: box.Name, Image: details.Image, Labels: details.Labels,
 		Created: summary.Created, Started: details.Started, LogPath: details.LogPath,
+		Finished: details.Finished, ExitCode: details.ExitCode, LogOpts: details.LogOpts,
 	}
 	body, err := real.Logs(t.Context(), box.ID, docker.LogOptions{})
 	if err != nil {
@@ -118,14 +122,13 @@ func TestTheFakeEngineAnswersLikeTheRealOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	details.LogOpts, again.LogOpts = nil, nil
 	if diff := cmp.Diff(details, again); diff != "" {
 		t.Error("inspect:", diff)
 	}
 	at := copied.Records[len(copied.Records)/2].Time
 	for _, o := range []docker.LogOptions{
 		{}, {Follow: true}, {Stdout: true}, {Stderr: true}, {Tail: 3}, {Tail: -1}, {Since: at}, {Since: at + 1},
-		{Since: at, Tail: 5}, {Since: at, Tail: 1000}, {Since: time.Now().Add(time.Hour).UnixNano()},
+		{Since: at, Tail: 5}, {Since: at, Tail: 1000}, {Until: at}, {Until: at - 1, Tail: 30}, {Since: at, Until: at + 1}, {Since: time.Now().Add(time.Hour).UnixNano()},
 	} {
 		if diff := cmp.Diff(read(t, real, box.ID, false, o), read(t, double, box.ID, false, o)); diff != "" {
 			t.Errorf("logs %+v: %.500s", o, diff)
@@ -156,7 +159,7 @@ func TestEventsOfARealContainersLife(t *testing.T) {
 	if client.OpenStreams() != 1 || client.StreamGoroutines() != 3 {
 		t.Errorf("%d streams, %d goroutines", client.OpenStreams(), client.StreamGoroutines())
 	}
-	box := engine.Run(t, harness.RunOptions{Args: []string{"-n", "1"}, Labels: map[string]string{"k": "v"}})
+	box := engine.Run(t, harness.RunOptions{Args: []string{"-n", "1", "-exit", "4"}, Labels: map[string]string{"k": "v"}})
 	box.Wait(t)
 	name, renamed := box.Name, box.Name+"-new"
 	box.Rename(t, renamed)
@@ -178,6 +181,9 @@ func TestEventsOfARealContainersLife(t *testing.T) {
 			first = e
 		}
 		got = append(got, e.Action+" "+e.Name)
+		if code := map[bool]int{true: 4, false: -1}[e.Action == "die"]; e.ExitCode != code {
+			t.Errorf("%s has the exit code %d", e.Action, e.ExitCode)
+		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

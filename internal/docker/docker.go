@@ -14,7 +14,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,8 +59,16 @@ type Client struct {
 //
 // DOCKER_API_VERSION, DOCKER_CERT_PATH and DOCKER_TLS_VERIFY are honoured as by the
 // docker command. They are read here and not in cmd, because the moby client is the
-// one that knows what they mean.
-func New(host string) (*Client, error) {
+// one that knows what they mean. A host ssh://… is refused.
+func New(host string) (*Client, error) { return newClient(host) }
+
+// NewWithDial returns a client whose connections are made by dial, for tests. host is an
+// address as New takes it, for example tcp://fake:2375; the environment's is not looked at.
+func NewWithDial(host string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Client, error) {
+	return newClient(cmp.Or(host, client.DefaultDockerHost), client.WithDialContext(dial))
+}
+
+func newClient(host string, more ...client.Opt) (*Client, error) {
 	base := &http.Client{
 		CheckRedirect: client.CheckRedirect,
 		Transport: &http.Transport{
@@ -81,13 +92,32 @@ func New(host string) (*Client, error) {
 	if host == "" {
 		c.opts = append(c.opts, client.WithHostFromEnv())
 	}
+	c.opts = append(c.opts, more...)
 	probe, err := client.New(c.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("docker host %q: %w; write it as unix:///path/to/docker.sock or tcp://host:port, and check DOCKER_CERT_PATH", host, err)
 	}
 	c.host = probe.DaemonHost()
+	if err := CheckHost(c.host); err != nil {
+		return nil, fmt.Errorf("docker host: %w", err)
+	}
+	if strings.HasPrefix(c.host, "https://") { // without certificates of its own the moby client speaks plain HTTP even then
+		c.opts = append(c.opts, client.WithScheme("https"))
+	}
 	c.turn <- struct{}{}
 	return c, nil
+}
+
+// CheckHost reports what is wrong with the address of an engine.
+func CheckHost(host string) error {
+	scheme, rest, found := strings.Cut(host, "://")
+	switch {
+	case scheme == "ssh" && found:
+		return fmt.Errorf("%q goes through SSH, which is not supported; let ssh forward the socket (ssh -nNT -L /run/remote.sock:/var/run/docker.sock user@host) and write unix:///run/remote.sock, or let the engine listen with TLS and write tcp://host:2376", host)
+	case !found || rest == "" || !slices.Contains([]string{"unix", "tcp", "http", "https"}, scheme):
+		return fmt.Errorf("%q is no address of a Docker engine; write unix:///path, tcp://host:port, http://… or https://…", host)
+	}
+	return nil
 }
 
 // Host returns the address of the engine, for example unix:///var/run/docker.sock.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -22,6 +23,15 @@ var (
 	// ErrUnreachable: the engine does not answer; the call is worth trying again.
 	ErrUnreachable = errors.New("the Docker Engine cannot be reached; is it running, and may this user use its socket?")
 )
+
+// errTLS is an ErrUnreachable of which the cause is known.
+type errTLS struct{}
+
+func (errTLS) Error() string {
+	return "no TLS connection to the Docker Engine; let DOCKER_CERT_PATH name the directory of ca.pem, cert.pem and key.pem that the engine accepts, and set DOCKER_TLS_VERIFY=1"
+}
+
+func (errTLS) Is(target error) bool { return target == ErrUnreachable }
 
 // failed gives err the operation, the object and a kind. An end of the caller's own
 // context is returned as it is.
@@ -51,6 +61,8 @@ func (c *Client) failed(ctx context.Context, op, id string, err error) error {
 func kindOf(err error) error {
 	var netErr net.Error
 	switch {
+	case aboutTLS(err):
+		return errTLS{}
 	case errdefs.IsNotFound(err):
 		return ErrNotFound
 	case errdefs.IsConflict(err):
@@ -63,6 +75,14 @@ func kindOf(err error) error {
 		return ErrUnreachable
 	}
 	return nil
+}
+
+// aboutTLS tells whether one side did not like the other's certificate or the lack of
+// one. The standard library has no type for what a peer reports.
+func aboutTLS(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") ||
+		strings.Contains(text, "HTTP request to an HTTPS server")
 }
 
 // ShortID returns the first 12 characters of a container's id, as docker ps shows it.

@@ -21,6 +21,8 @@ type LogOptions struct {
 	Follow bool
 	// Since is the timestamp to start from, in ns since the epoch; 0 = from the start.
 	Since int64
+	// Until is the timestamp to end at, in ns since the epoch, inclusive; 0 = none.
+	Until int64
 	// Tail is the number of stored records, a piece of a long line counting as one, to
 	// which the log is cut before Since applies; 0 = all of them, negative = none.
 	Tail int
@@ -42,6 +44,9 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions) (io.ReadClos
 	}
 	if o.Since != 0 {
 		query.Since = time.Unix(0, o.Since).UTC().Format(time.RFC3339Nano)
+	}
+	if o.Until != 0 {
+		query.Until = time.Unix(0, o.Until).UTC().Format(time.RFC3339Nano)
 	}
 	if o.Tail != 0 {
 		query.Tail = strconv.Itoa(max(o.Tail, 0))
@@ -87,7 +92,7 @@ func (s *stream) Close() error {
 
 // Event is what happened to a container.
 type Event struct {
-	// Action is create, start, die, rename or destroy.
+	// Action is create, start, oom, die, rename or destroy.
 	Action string
 	ID     string
 	Name   string // without its leading slash; after a rename the new one
@@ -96,6 +101,8 @@ type Event struct {
 	Labels map[string]string
 	// Time is the engine's, ns since the epoch.
 	Time int64
+	// ExitCode comes with a die; -1 = the event does not tell it.
+	ExitCode int
 }
 
 // EventStream delivers events in order. It has one user.
@@ -116,7 +123,7 @@ func (c *Client) Events(ctx context.Context, since int64) (*EventStream, error) 
 	}
 	options := client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", "container").
-		Add("event", "create", "start", "die", "rename", "destroy")}
+		Add("event", "create", "start", "oom", "die", "rename", "destroy")}
 	if since != 0 {
 		options.Since = fmt.Sprintf("%d.%09d", since/1e9, since%1e9)
 	}
@@ -161,12 +168,16 @@ func (s *EventStream) Close() {
 }
 
 func eventOf(m events.Message) Event {
+	code, err := strconv.Atoi(m.Actor.Attributes["exitCode"])
+	if err != nil {
+		code = -1
+	}
 	return Event{
 		Action: string(m.Action),
 		ID:     m.Actor.ID,
 		Name:   strings.TrimPrefix(m.Actor.Attributes["name"], "/"),
 		Image:  m.Actor.Attributes["image"],
 		Labels: m.Actor.Attributes,
-		Time:   m.TimeNano,
+		Time:   m.TimeNano, ExitCode: code,
 	}
 }

@@ -1,14 +1,19 @@
-// Package dockertest is a Docker Engine for tests: a server on a Unix socket that speaks
-// the part of the Engine API that the agent uses, and does what its test tells it. A test
-// in package docker compares it with the real engine.
+// Package dockertest is a Docker Engine for tests: a server that speaks the part of the
+// Engine API that the agent uses, and does what its test tells it, on a Unix socket, any
+// other listener or in memory. A test in package docker compares it with the real engine.
+//
+// It costs little per container: whoever follows a log is woken by that log alone.
 package dockertest
 
 import (
-	"encoding/json"
+	"cmp"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +27,14 @@ type Container struct {
 	TTY, Running    bool
 	Created         time.Time
 	Started         time.Time
-	Driver          string // json-file when empty
-	LogPath         string
-	Records         []Record
+	// Finished is when it last ended, ExitCode and OOM how.
+	Finished time.Time
+	ExitCode int
+	OOM      bool
+	Driver   string // json-file when empty
+	LogOpts  map[string]string
+	LogPath  string
+	Records  []Record
 	// Removing makes requests for its log a conflict.
 	Removing bool
 }
@@ -36,68 +46,102 @@ type Record struct {
 	Data   string
 }
 
+// box is a container and what wakes those who follow its log.
+type box struct {
+	Container
+	changed chan struct{} // nil while nobody waits
+}
+
+// wake wakes who waits. The caller holds mu.
+func (b *box) wake() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+// wait returns a channel that is closed at the next change. The caller holds mu.
+func (b *box) wait() <-chan struct{} {
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.changed
+}
+
 // Engine is the server. Its methods are safe for concurrent use.
 type Engine struct {
 	// Root is its data directory, which is the test's to fill.
 	Root string
+	// Driver is what it says its default log driver is.
+	Driver string
 	// PerRecord makes since a condition for each record, as in 20.10, and not only for the first.
 	PerRecord bool
 
-	socket string
+	host   string
+	listen func() (net.Listener, error)
 	server *httptest.Server
 
 	mu         sync.Mutex
 	version    string
-	containers map[string]*Container
+	containers map[string]*box
 	order      []string
-	events     []event
+	events     broker
 	inspects   int
-	changed    chan struct{} // closed and replaced at each change
+	followers  int
+	thawed     chan struct{} // closed unless it is frozen
 }
 
-type event struct {
-	Type, Action string
-	Actor        struct {
-		ID         string
-		Attributes map[string]string
-	}
-	Time     int64 `json:"time"`
-	TimeNano int64 `json:"timeNano"`
-}
-
-// New starts an engine that ends with the test.
+// New starts an engine on a Unix socket that ends with the test.
 func New(t testing.TB) *Engine {
 	t.Helper()
 	dir := t.TempDir()
+	socket := filepath.Join(dir, "docker.sock")
+	return start(t, dir, "unix://"+socket, func() (net.Listener, error) { return net.Listen("unix", socket) })
+}
+
+// Serve starts an engine on a listener, which becomes the engine's, and ends it with the
+// test. Only one on a *Pipe can be taken Up again after Down.
+func Serve(t testing.TB, listener net.Listener) *Engine {
+	t.Helper()
+	return start(t, t.TempDir(), "tcp://"+listener.Addr().String(), func() (net.Listener, error) {
+		if p, ok := listener.(*Pipe); ok {
+			p.open()
+		}
+		return listener, nil
+	})
+}
+
+func start(t testing.TB, dir, host string, listen func() (net.Listener, error)) *Engine {
+	t.Helper()
 	e := &Engine{
-		Root: filepath.Join(dir, "root"), socket: filepath.Join(dir, "docker.sock"),
-		version: "1.41", containers: map[string]*Container{}, changed: make(chan struct{}),
+		Root: filepath.Join(dir, "root"), host: host, listen: listen,
+		version: "1.41", containers: map[string]*box{}, thawed: make(chan struct{}),
 	}
+	close(e.thawed)
 	e.Up(t)
 	t.Cleanup(e.Down)
 	return e
 }
 
 // Host returns its address.
-func (e *Engine) Host() string { return "unix://" + e.socket }
+func (e *Engine) Host() string { return e.host }
 
-// SetVersion sets the API version that it announces.
+// SetVersion sets the API version that it announces, the newest that it understands.
 func (e *Engine) SetVersion(v string) {
-	e.change(func() { e.version = v })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.version = v
 }
 
 // Up makes the engine answer.
 func (e *Engine) Up(t testing.TB) {
 	t.Helper()
-	listener, err := net.Listen("unix", e.socket)
+	listener, err := e.listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.server = httptest.NewUnstartedServer(e.routes())
-	if err := e.server.Listener.Close(); err != nil { // the one it made for itself
-		t.Fatal(err)
-	}
-	e.server.Listener = listener
+	quiet := log.New(io.Discard, "", 0) // of clients that go away
+	e.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: e.routes(), ErrorLog: quiet}}
 	e.server.Start()
 }
 
@@ -106,11 +150,37 @@ func (e *Engine) Down() {
 	if e.server == nil {
 		return
 	}
+	e.Thaw()
 	_ = e.server.Listener.Close() // Close does it again and reports nothing either
 	e.server.CloseClientConnections()
 	e.server.Close()
 	e.server = nil
-	e.change(func() { e.events = nil })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events.ring = nil
+}
+
+// Freeze does what SIGSTOP does to dockerd: connections are accepted, and nothing is
+// answered or sent until Thaw.
+func (e *Engine) Freeze() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.thawed:
+		e.thawed = make(chan struct{})
+	default:
+	}
+}
+
+// Thaw ends Freeze.
+func (e *Engine) Thaw() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.thawed:
+	default:
+		close(e.thawed)
+	}
 }
 
 // Inspects returns how often a container was inspected.
@@ -120,127 +190,121 @@ func (e *Engine) Inspects() int {
 	return e.inspects
 }
 
-func (e *Engine) change(fn func()) {
+// Followers returns how many log requests with follow are being served.
+func (e *Engine) Followers() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	fn()
-	close(e.changed)
-	e.changed = make(chan struct{})
+	return e.followers
 }
 
 // Create adds a container.
 func (e *Engine) Create(c Container) {
-	e.change(func() {
-		if c.Created.IsZero() {
-			c.Created = time.Now()
-		}
-		e.containers[c.ID] = &c
-		e.order = append(e.order, c.ID)
-		e.emit(&c, "create")
-	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.Created.IsZero() {
+		c.Created = time.Now()
+	}
+	e.put(c)
+	e.emit(c, "create", nil)
 }
 
 // Hidden adds or changes a container without an event.
 func (e *Engine) Hidden(c Container) {
-	e.change(func() {
-		if e.containers[c.ID] == nil {
-			e.order = append(e.order, c.ID)
-		}
-		e.containers[c.ID] = &c
-	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.put(c)
 }
 
-// Emit sends an event about a container that need not exist.
+func (e *Engine) put(c Container) {
+	if old := e.containers[c.ID]; old != nil {
+		old.wake()
+	} else {
+		e.order = append(e.order, c.ID)
+	}
+	e.containers[c.ID] = &box{Container: c}
+}
+
+// Emit sends an event about a container that need not exist. A die carries its ExitCode.
 func (e *Engine) Emit(c Container, action string) {
-	e.change(func() { e.emit(&c, action) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var extra map[string]string
+	if action == "die" {
+		extra = map[string]string{"exitCode": strconv.Itoa(c.ExitCode)}
+	}
+	e.emit(c, action, extra)
 }
 
 // Start, Die, Rename and Destroy do what docker does, with its event.
 func (e *Engine) Start(id string) {
-	e.change(func() {
-		c := e.containers[id]
-		c.Running, c.Started = true, time.Now()
-		e.emit(c, "start")
+	e.on(id, "start", nil, func(b *box) { b.Running, b.OOM, b.Started = true, false, time.Now() })
+}
+
+// Die ends a container with exit code 0: its followers get all records and then the end.
+func (e *Engine) Die(id string) { e.Exit(id, 0) }
+
+// Exit ends a container with an exit code.
+func (e *Engine) Exit(id string, code int) {
+	e.on(id, "die", map[string]string{"exitCode": strconv.Itoa(code)}, func(b *box) {
+		b.Running, b.Finished, b.ExitCode = false, time.Now(), code
 	})
 }
 
-// Die ends a container: its followers get all records and then the end.
-func (e *Engine) Die(id string) {
-	e.change(func() {
-		e.containers[id].Running = false
-		e.emit(e.containers[id], "die")
-	})
+// OOM tells that a process of a container was killed for want of memory.
+func (e *Engine) OOM(id string) {
+	e.on(id, "oom", nil, func(b *box) { b.OOM = true })
 }
 
 // Rename renames a container.
 func (e *Engine) Rename(id, name string) {
-	e.change(func() {
-		e.containers[id].Name = name
-		e.emit(e.containers[id], "rename")
-	})
+	e.on(id, "rename", nil, func(b *box) { b.Name = name })
 }
 
 // Destroy removes a container.
 func (e *Engine) Destroy(id string) {
-	e.change(func() {
-		c := e.containers[id]
-		delete(e.containers, id)
-		e.emit(c, "destroy")
-	})
+	e.on(id, "destroy", nil, func(*box) { delete(e.containers, id) })
 }
 
-// Log appends records to a container's log.
-func (e *Engine) Log(id string, records ...Record) {
-	e.change(func() { e.containers[id].Records = append(e.containers[id].Records, records...) })
+func (e *Engine) on(id, action string, extra map[string]string, change func(*box)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.containers[id]
+	change(b)
+	e.emit(b.Container, action, extra)
+	b.wake()
 }
 
-func (e *Engine) emit(c *Container, action string) {
-	now := time.Now()
-	ev := event{Type: "container", Action: action, Time: now.Unix(), TimeNano: now.UnixNano()}
-	ev.Actor.ID = c.ID
-	ev.Actor.Attributes = map[string]string{"image": c.Image, "name": c.Name}
-	for k, v := range c.Labels {
-		ev.Actor.Attributes[k] = v
+// Append appends records to a container's log.
+func (e *Engine) Append(id string, records ...Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.containers[id]
+	b.Records = append(b.Records, records...)
+	b.wake()
+}
+
+// find returns the container that a request names by its id, the id's beginning or its
+// name, or nil. The caller holds mu.
+func (e *Engine) find(ref string) *box {
+	if b := e.containers[ref]; b != nil {
+		return b
 	}
-	e.events = append(e.events, ev)
-}
-
-func (e *Engine) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		w.Header().Set("Api-Version", e.version)
-		_, _ = w.Write([]byte("OK")) // an error is the client's
-	})
-	mux.HandleFunc("GET /{version}/info", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"DockerRootDir": e.Root})
-	})
-	mux.HandleFunc("GET /{version}/containers/json", e.list)
-	mux.HandleFunc("GET /{version}/containers/{id}/json", e.inspect)
-	mux.HandleFunc("GET /{version}/containers/{id}/logs", e.logs)
-	mux.HandleFunc("GET /{version}/events", e.subscribe)
-	return mux
-}
-
-func answer(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // an error is the client's
-}
-
-func refuse(w http.ResponseWriter, code int, message string) {
-	answer(w, code, map[string]string{"message": message})
-}
-
-// find answers for itself when there is no such container. The caller holds mu.
-func (e *Engine) find(w http.ResponseWriter, r *http.Request) *Container {
-	id := r.PathValue("id")
-	for _, c := range e.containers {
-		if strings.HasPrefix(c.ID, id) || c.Name == id {
-			return c
+	for _, b := range e.containers {
+		if strings.HasPrefix(b.ID, ref) || b.Name == ref {
+			return b
 		}
 	}
-	refuse(w, http.StatusNotFound, "No such container: "+id)
 	return nil
 }
+
+func (c *Container) state() string {
+	switch {
+	case c.Running:
+		return "running"
+	case c.Started.IsZero():
+		return "created"
+	}
+	return "exited"
+}
+
+func (c *Container) driver() string { return cmp.Or(c.Driver, "json-file") }

@@ -1,7 +1,6 @@
 package dockertest
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,158 +9,122 @@ import (
 	"time"
 )
 
+func (e *Engine) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		w.Header().Set("Api-Version", e.version)
+		_, _ = w.Write([]byte("OK")) // an error is the client's
+	})
+	mux.HandleFunc("GET /{version}/info", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"DockerRootDir": e.Root, "LoggingDriver": e.Driver})
+	})
+	mux.HandleFunc("GET /{version}/containers/json", e.list)
+	mux.HandleFunc("GET /{version}/containers/{id}/json", e.inspect)
+	mux.HandleFunc("GET /{version}/containers/{id}/logs", e.logs)
+	mux.HandleFunc("GET /{version}/events", e.subscribe)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.awake(r) && e.understands(w, r) {
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// awake waits while the engine is frozen; false = the client gave up meanwhile.
+func (e *Engine) awake(r *http.Request) bool {
+	e.mu.Lock()
+	thawed := e.thawed
+	e.mu.Unlock()
+	select {
+	case <-thawed:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+// understands refuses a request of an API version that is newer than the engine's.
+func (e *Engine) understands(w http.ResponseWriter, r *http.Request) bool {
+	asked, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	asked, versioned := strings.CutPrefix(asked, "v")
+	e.mu.Lock()
+	newest := e.version
+	e.mu.Unlock()
+	if versioned && minor(asked) > minor(newest) {
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("client version %s is too new. Maximum supported API version is %s", asked, newest))
+		return false
+	}
+	return true
+}
+
+// minor returns the 41 of 1.41.
+func minor(version string) int {
+	_, text, _ := strings.Cut(version, ".")
+	n, _ := strconv.Atoi(text) // 0 for what is none
+	return n
+}
+
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // an error is the client's
+}
+
+func refuse(w http.ResponseWriter, code int, message string) {
+	answer(w, code, map[string]string{"message": message})
+}
+
+func noSuch(w http.ResponseWriter, id string) {
+	refuse(w, http.StatusNotFound, "No such container: "+id)
+}
+
+// item is a container in a list.
+type item struct {
+	ID           string `json:"Id"`
+	Names        []string
+	Image, State string
+	Labels       map[string]string
+	Created      int64
+}
+
 func (e *Engine) list(w http.ResponseWriter, _ *http.Request) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := []map[string]any{}
+	out := make([]item, 0, len(e.containers))
+	present := e.order[:0]
 	for _, id := range e.order {
 		c := e.containers[id]
 		if c == nil {
 			continue
 		}
-		out = append(out, map[string]any{
-			"Id": c.ID, "Names": []string{"/" + c.Name}, "Image": c.Image, "Labels": c.Labels,
-			"State": c.state(), "Created": c.Created.Unix(),
-		})
+		present = append(present, id)
+		out = append(out, item{ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Image, State: c.state(), Labels: c.Labels, Created: c.Created.Unix()})
 	}
+	e.order = present
+	e.mu.Unlock()
 	answer(w, http.StatusOK, out)
-}
-
-func (c *Container) state() string {
-	switch {
-	case c.Running:
-		return "running"
-	case c.Started.IsZero():
-		return "created"
-	}
-	return "exited"
 }
 
 func (e *Engine) inspect(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.inspects++
-	c := e.find(w, r)
-	if c == nil {
+	b := e.find(r.PathValue("id"))
+	if b == nil {
+		e.mu.Unlock()
+		noSuch(w, r.PathValue("id"))
 		return
 	}
-	driver := c.Driver
-	if driver == "" {
-		driver = "json-file"
-	}
+	c := b.Container
+	e.mu.Unlock()
 	answer(w, http.StatusOK, map[string]any{
 		"Id": c.ID, "Name": "/" + c.Name, "LogPath": c.LogPath,
-		"State":      map[string]any{"Status": c.state(), "Running": c.Running, "StartedAt": c.Started.UTC().Format(time.RFC3339Nano)},
+		"State": map[string]any{
+			"Status": c.state(), "Running": c.Running, "ExitCode": c.ExitCode, "OOMKilled": c.OOM,
+			"StartedAt": c.Started.UTC().Format(time.RFC3339Nano), "FinishedAt": c.Finished.UTC().Format(time.RFC3339Nano),
+		},
 		"Config":     map[string]any{"Image": c.Image, "Labels": c.Labels, "Tty": c.TTY, "Env": []string{"SECRET=1"}},
-		"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": driver, "Config": map[string]string{}}},
+		"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver(), "Config": c.LogOpts}},
 	})
-}
-
-func (e *Engine) subscribe(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	next := len(e.events)
-	if since := stamp(r.FormValue("since")); since != 0 {
-		for next = 0; next < len(e.events) && e.events[next].TimeNano < since; next++ {
-		}
-	}
-	e.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	flush(w)
-	for {
-		e.mu.Lock()
-		next = min(next, len(e.events))
-		fresh, changed := e.events[next:], e.changed
-		next = len(e.events)
-		e.mu.Unlock()
-		for _, ev := range fresh {
-			_ = json.NewEncoder(w).Encode(ev) // an error is the client's
-		}
-		flush(w)
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-func (e *Engine) logs(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	c := e.find(w, r)
-	if c == nil {
-		e.mu.Unlock()
-		return
-	}
-	switch {
-	case c.Removing:
-		e.mu.Unlock()
-		refuse(w, http.StatusConflict, "can not get logs from container which is dead or marked for removal")
-		return
-	case c.Driver == "none":
-		e.mu.Unlock()
-		refuse(w, http.StatusNotImplemented, "configured logging driver does not support reading")
-		return
-	}
-	q := query{c: c, perRecord: e.PerRecord, since: stamp(r.FormValue("since")),
-		stdout: r.FormValue("stdout") == "1", stderr: r.FormValue("stderr") == "1"}
-	if tail, err := strconv.Atoi(r.FormValue("tail")); err == nil {
-		q.next = max(0, len(c.Records)-tail)
-	}
-	follow := r.FormValue("follow") == "1"
-	e.mu.Unlock()
-	w.WriteHeader(http.StatusOK)
-	flush(w)
-	for {
-		e.mu.Lock()
-		data := q.take()
-		end, changed := !follow || !c.Running || e.containers[c.ID] != c, e.changed
-		e.mu.Unlock()
-		_, _ = w.Write(data) // an error is the client's
-		flush(w)
-		if end {
-			return
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-// query is what is still to be sent of a log.
-type query struct {
-	c              *Container
-	next           int
-	since          int64
-	matched        bool
-	perRecord      bool
-	stdout, stderr bool
-}
-
-func (q *query) take() (out []byte) {
-	for ; q.next < len(q.c.Records); q.next++ {
-		rec := q.c.Records[q.next]
-		if rec.Time < q.since && (q.perRecord || !q.matched) {
-			continue
-		}
-		q.matched = true
-		if rec.Stderr && !q.stderr || !rec.Stderr && !q.stdout {
-			continue
-		}
-		text := time.Unix(0, rec.Time).UTC().Format("2006-01-02T15:04:05.000000000Z07:00") + " " + rec.Data
-		if !q.c.TTY {
-			kind := byte(1)
-			if rec.Stderr {
-				kind = 2
-			}
-			out = append(out, kind, 0, 0, 0)
-			out = binary.BigEndian.AppendUint32(out, uint32(len(text)))
-		}
-		out = append(out, text...)
-	}
-	return out
 }
 
 // stamp reads sec.nsec as the engine takes it.
