@@ -71,6 +71,7 @@ func newRoot() *cobra.Command {
 		Short: "Capture the logs of containers and files and deliver every line once",
 		Example: `  log_capturer run
   log_capturer check --config /etc/log_capturer/log_capturer.yaml
+  log_capturer doctor
   log_capturer version`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -81,7 +82,7 @@ func newRoot() *cobra.Command {
 		strings.Join(defaultFiles(), ",\nthen ")+",\nthen built-in defaults)")
 	// It fails for unknown flags only; this one is defined one line above.
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
-	root.AddCommand(newRun(path), newCheck(path), newVersion())
+	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newVersion())
 	return root
 }
 

@@ -10,12 +10,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/logcapturer/log_capturer/internal/app"
+	"github.com/logcapturer/log_capturer/test/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // command runs a command line and returns its exit code and what it printed.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -68,6 +68,10 @@ func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 		"check --nope":             "unknown flag: --nope; see 'log_capturer check --help'",
 		"run now":                  `unknown command "now" for "log_capturer run"; see 'log_capturer run --help'`,
 		"check --json --schema":    "--print, --schema and --json exclude each other, give one of them; see 'log_capturer check --help'",
+		"doctor --for 5":           "--for \"5\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
+		"doctor --for 1h":          "--for \"1h\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
+		"doctor --container [":     "--container \"[\" is no glob; use *, ?, [a-z] and {a,b}; see 'log_capturer doctor --help'",
+		"doctor -c testdata/none":  "testdata/none: no such file; give an existing one, or none to run with the defaults",
 		"check --config":           "flag needs an argument: --config; see 'log_capturer check --help'",
 		"check -c testdata/none":   "testdata/none: no such file; give an existing one, or none to run with the defaults",
 		"run -c testdata/log.yaml": "testdata/log.yaml:1:7: log.level: got \"verbose\"; expected debug, info, warn or error\nerror: testdata/log.yaml:1:23: log.format: got \"xml\"; expected text or json",

@@ -22,6 +22,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/tail"
 	"github.com/logcapturer/log_capturer/internal/task"
 )
@@ -48,9 +49,10 @@ type agent struct {
 	ready      atomic.Bool
 
 	// Filled in by the monitors as they are built; read at each scrape.
-	descriptors, lost, truncated []tally
-	streaming                    []func() int64 // goroutines behind open streams
-	reports                      []func()       // bring the board up to date
+	descriptors, truncated []tally
+	streaming              []func() int64 // goroutines behind open streams
+	statuses               []func() []source.Status
+	reports                []func() // bring the board up to date
 
 	root, sources, delivery, serving *task.Scope
 }
@@ -144,7 +146,9 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func (a *agent) listen() error {
-	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(a.metrics.Registry, a.health, a.ready.Load), a.log)
+	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
+		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
+	}), a.log)
 	if err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ type BuildInfo struct {
 
 // Features lists what this build can do.
 func Features() []string {
-	features := []string{"containers:file", "containers:stream", "files"}
+	features := []string{"containers:file", "containers:stream", "containers:poll", "files"}
 	for _, typ := range SinkTypes() {
 		features = append(features, "sink:"+typ)
 	}

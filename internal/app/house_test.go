@@ -77,11 +77,12 @@ var allowed = map[string][]string{
 	"health":            nil,
 	"metrics":           nil,
 	"position":          {"record"},
+	"replay":            {"position", "record"},
 	"source":            {"record", "position"},
 	"tail":              {"record", "position", "source"},
-	"source/jsonfile":   {"record", "position", "source", "tail"},
+	"source/jsonfile":   {"replay", "record", "position", "source", "tail"},
 	"source/file":       {"record", "position", "source", "tail"},
-	"source/dockerapi":  {"record", "position", "source", "docker", "task"},
+	"source/dockerapi":  {"replay", "record", "position", "source", "docker", "task"},
 	"docker":            {"record"},
 	"docker/dockertest": {"docker"},
 	"discover":          {"record", "source", "docker", "units", "task"},
@@ -98,7 +99,8 @@ var allowed = map[string][]string{
 	"deadletter/ndjson": {"record"},
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
 	"config":            {"units"},
-	"httpapi":           {"health", "units"},
+	"httpapi":           {"source", "health", "units"},
+	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 
 func TestPackagesImportOnlyTheLayersBelow(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
+	"github.com/logcapturer/log_capturer/internal/tail"
 )
 
 const (
@@ -88,7 +89,6 @@ func (a *agent) registerMetrics() {
 	})
 	a.one(gauge, "arena_bytes", "Memory of all batches in flight, of dispatcher.memory.", func() float64 { return float64(a.arena.Used()) })
 	a.metrics.Func(gauge, "descriptors", "Descriptors held, by kind.", []string{"kind"}, labelled(&a.descriptors))
-	a.metrics.Func(counter, "lines_upstream_lost_total", "Times that lines were lost before they could be read: damaged bytes, generations rotated away unseen, files cut short. How many lines is not known.", []string{"reason"}, labelled(&a.lost))
 	a.metrics.Func(counter, "lines_truncated_total", "Lines cut at max_line.", []string{"reader"}, labelled(&a.truncated))
 }
 
@@ -113,49 +113,74 @@ func labelled(tallies *[]tally) func() []metrics.Sample {
 	}
 }
 
-func (a *agent) containerMetrics(found *discover.Containers, engine *docker.Client, p *pool.Pool, files *jsonfile.Stats, streams *dockerapi.Stats) {
+// containerParts are what the figures of the container monitor are asked of.
+type containerParts struct {
+	found   *discover.Containers
+	engine  *docker.Client
+	pool    *pool.Pool
+	files   *jsonfile.Stats
+	streams *dockerapi.Stats
+	keeper  *tail.Keeper
+}
+
+func (a *agent) containerMetrics(c containerParts) {
 	a.one(gauge, "containers_monitored", "Containers that are captured now.", func() float64 {
 		n := 0
-		for _, c := range p.Count() {
-			n += c
+		for _, count := range c.pool.Figures().Targets {
+			n += count
 		}
 		return float64(n)
 	})
-	a.metrics.Func(gauge, "container_streams_active", "Containers by how they are read.", []string{"mode"}, func() []metrics.Sample {
-		count := p.Count()
-		return []metrics.Sample{
-			{Labels: []string{string(source.File)}, Value: float64(count[source.File])},
-			{Labels: []string{string(source.Stream)}, Value: float64(count[source.Stream])},
+	a.metrics.Func(gauge, "container_streams_active", "Containers by how they are read now.", []string{"mode"}, func() []metrics.Sample {
+		var out []metrics.Sample
+		targets := c.pool.Figures().Targets
+		for _, mode := range []source.Mode{source.File, source.Stream, source.Poll} {
+			out = append(out, metrics.Sample{Labels: []string{string(mode)}, Value: float64(targets[mode])})
 		}
+		return out
 	})
+	a.one(gauge, "container_streams_max", "Follow streams that may be open at the same time: container_monitor.streams.max.", func() float64 { return float64(c.pool.Figures().MaxSlots) })
+	a.one(gauge, "container_stream_pool_utilization", "Share of container_streams_max that is in use, 0 to 1.", func() float64 {
+		f := c.pool.Figures()
+		return float64(f.Slots) / float64(f.MaxSlots)
+	})
+	a.metrics.Func(counter, "container_stream_evictions_total", "Streams that were ended for another container: its own said nothing (idle), or less (volume).", []string{"reason"}, samples(func() map[string]int64 { return c.pool.Figures().Evictions }))
+	a.one(gauge, "containers_fallen_back", "Containers whose json-file cannot be read any more, and that are read through the Engine API.", func() float64 { return float64(c.pool.Figures().Fallen) })
 	a.metrics.Func(gauge, "containers_skipped", "Present containers that are not captured, by reason.", []string{"reason"}, func() []metrics.Sample {
 		var out []metrics.Sample
-		for reason, n := range found.Skipped() {
+		for reason, n := range c.found.Skipped() {
 			out = append(out, metrics.Sample{Labels: []string{reason}, Value: float64(n)})
 		}
 		return out
 	})
-	a.metrics.Func(counter, "container_stream_errors_total", "Streams that broke or could not be opened, by reason.", []string{"reason"}, func() []metrics.Sample {
-		var out []metrics.Sample
-		for reason, n := range streams.Errors() {
-			out = append(out, metrics.Sample{Labels: []string{reason}, Value: float64(n)})
-		}
-		return out
-	})
-	a.one(counter, "container_stream_opens_total", "Streams opened, reopened ones too.", func() float64 { return float64(streams.Opens.Load()) })
-	a.one(counter, "container_stream_repeats_total", "Records that a reopened stream brought again and that were dropped.", func() float64 { return float64(streams.Repeats.Load()) })
+	a.metrics.Func(counter, "container_stream_errors_total", "Streams that broke or could not be opened, by reason.", []string{"reason"}, samples(c.streams.Errors))
+	a.one(counter, "container_stream_rotations_total", "Streams that were replaced by a successor.", func() float64 { return float64(c.streams.Rotations.Load()) })
+	a.one(counter, "container_stream_opens_total", "Logs opened through the Engine API: streams, repeats, and polls.", func() float64 { return float64(c.streams.Opens.Load()) })
+	a.one(counter, "container_polls_total", "Logs opened through the Engine API that are not followed.", func() float64 { return float64(c.streams.Polls.Load()) })
+	a.one(counter, "container_log_searches_total", "Logs for which the engine had to search for a timestamp from the start, because the last records did not reach back far enough.", func() float64 { return float64(c.streams.Full.Load()) })
+	a.one(counter, "container_stream_repeats_total", "Records that came again and were dropped.", func() float64 { return float64(c.streams.Repeats.Load()) })
+	a.one(gauge, "container_held_files", "Rotated-away json-files that are held open until they are read.", func() float64 { n, _ := c.keeper.Held(); return float64(n) })
+	a.one(gauge, "container_held_bytes", "Disk space that only the agent's descriptors of removed json-files keep.", func() float64 { _, n := c.keeper.Held(); return float64(n) })
 	a.descriptors = append(a.descriptors,
-		tally{"json_file", files.Descriptors.Load},
-		tally{"engine_stream", engine.OpenStreams})
-	a.streaming = append(a.streaming, engine.StreamGoroutines)
-	a.lost = append(a.lost,
-		tally{"damaged", files.Damaged.Load}, tally{"rotated_away", files.Missed.Load}, tally{"file_cut", files.FileCut.Load})
-	a.truncated = append(a.truncated, tally{"json_file", files.Truncated.Load}, tally{"stream", streams.Truncated.Load})
+		tally{"json_file", c.files.Descriptors.Load},
+		tally{"engine_stream", c.engine.OpenStreams})
+	a.streaming = append(a.streaming, c.engine.StreamGoroutines)
+	a.truncated = append(a.truncated, tally{"json_file", c.files.Truncated.Load}, tally{"stream", c.streams.Truncated.Load})
+}
+
+// samples makes samples of figures by their label.
+func samples(figures func() map[string]int64) func() []metrics.Sample {
+	return func() []metrics.Sample {
+		var out []metrics.Sample
+		for label, n := range figures() {
+			out = append(out, metrics.Sample{Labels: []string{label}, Value: float64(n)})
+		}
+		return out
+	}
 }
 
 func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
-	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Count()[source.File]) })
+	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Figures().Targets[source.File]) })
 	a.descriptors = append(a.descriptors, tally{"log_file", stats.Descriptors.Load})
-	a.lost = append(a.lost, tally{"rotated_away", stats.Missed.Load}, tally{"file_cut", stats.FileCut.Load})
 	a.truncated = append(a.truncated, tally{"log_file", stats.Truncated.Load})
 }

@@ -48,15 +48,29 @@ func (a *agent) buildContainers(hostname string) error {
 	}
 	log := a.log.With("monitor", "containers")
 	found := discover.NewContainers(cfg, engine, hostname, log)
-	files, streams := &jsonfile.Stats{}, &dockerapi.Stats{}
+	found.OnListed = a.prune
+	files, streams := &jsonfile.Stats{}, &dockerapi.Stats{Aged: a.metrics.StreamAged}
+	keeper := a.newKeeper(int64(cfg.Held.MaxBytes))
 	early := a.catchEarly(found, files)
+	api := &dockerapi.Opener{
+		Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, PollInterval: cfg.PollInterval.Std(), Log: log,
+	}
+	if cfg.Streams.RotationInterval > 0 {
+		api.Turns = dockerapi.NewTurns(cfg.Streams.RotationInterval.Std())
+	}
 	p := a.newPool("containers", found, map[source.Mode]source.Opener{
-		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early},
-		source.Stream: &dockerapi.Opener{Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, Log: log},
+		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper},
+		source.Stream: api,
 	})
-	a.containerMetrics(found, engine, p, files, streams)
+	p.Streams, p.PollInterval = cfg.Streams.Max, cfg.PollInterval.Std()
+	monitored := pool.New(p)
+	a.statuses = append(a.statuses, monitored.Statuses)
+	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper.Keeper})
 	a.monitors = append(a.monitors, monitor{
-		start: func() { a.runMonitor("containers", found, p) },
+		start: func() {
+			a.runMonitor("containers", found, monitored)
+			p.Scope.Go("keeper", keeper.run)
+		},
 		close: func() {
 			engine.Close()
 			if early != nil {
@@ -64,6 +78,7 @@ func (a *agent) buildContainers(hostname string) error {
 			}
 		},
 	})
+	a.reports = append(a.reports, keeper.report(a.board))
 	a.reports = append(a.reports, func() {
 		h := found.Health()
 		status := health.Healthy
@@ -99,7 +114,7 @@ func (a *agent) buildFiles(hostname string) {
 	stats := &file.Stats{}
 	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats}
 	opener.Restore(a.store.All())
-	p := a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener})
+	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
 	a.monitors = append(a.monitors, monitor{
 		start: func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
@@ -156,13 +171,24 @@ func (a *agent) ownFiles() (globs []string) {
 	return globs
 }
 
-func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) *pool.Pool {
-	return pool.New(pool.Deps{
-		Name: name, Scope: a.sources.Child(name), Openers: openers, Store: a.store, Dispatcher: a.dispatcher,
+func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) pool.Deps {
+	return pool.Deps{
+		Name: name, Scope: a.sources.Child(name), Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
 		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
 		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
+		Lost: a.metrics.Lost,
 		Log:  a.log.With("monitor", name),
-	})
+	}
+}
+
+// prune forgets the positions of containers that the engine no longer has: they were
+// removed while the agent was down.
+func (a *agent) prune(present map[string]bool) {
+	for id := range a.store.All() {
+		if container, ok := strings.CutPrefix(id, "container:"); ok && !present[container] {
+			a.store.Remove(id)
+		}
+	}
 }
 
 // runMonitor starts a monitor's discovery and its readers.

@@ -1,5 +1,6 @@
-// Package httpapi serves what the agent tells about itself: metrics, health and, on
-// a listener of its own, profiles. It serves no log text.
+// Package httpapi serves what the agent tells about itself: metrics, health, how each
+// container is read and, on a listener of its own, profiles. It serves no log text and
+// changes nothing. openapi.yaml describes every route.
 package httpapi
 
 import (
@@ -12,11 +13,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/logcapturer/log_capturer/internal/health"
 )
 
 // Server is one HTTP listener.
@@ -67,30 +63,6 @@ func (s *Server) Run(ctx context.Context) error {
 // Close frees a server that was never run.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// Handler returns the routes of server.listen. ready tells whether the agent has
-// started whole.
-func Handler(registry *prometheus.Registry, report func() health.Report, ready func() bool) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		report := report()
-		status := http.StatusOK
-		if report.Status == health.Unhealthy {
-			status = http.StatusServiceUnavailable
-		}
-		reply(w, status, report)
-	})
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if !ready() {
-			reply(w, http.StatusServiceUnavailable, map[string]bool{"ready": false})
-			return
-		}
-		reply(w, http.StatusOK, map[string]bool{"ready": true})
-	})
-	mux.HandleFunc("GET /{$}", index)
-	return mux
-}
-
 // index is a page for people who open the address in a browser.
 func index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -102,7 +74,9 @@ a{color:#0b6e4f;font-weight:600}li{margin:.3rem 0}@media(prefers-color-scheme:da
 <h1>log_capturer</h1><p>The agent is running.</p>
 <ul><li><a href="/health">/health</a>: every component, its state and why</li>
 <li><a href="/ready">/ready</a>: whether it has started whole</li>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li></ul></html>
+<li><a href="/api/v1/containers">/api/v1/containers</a>: how each container is read, and why</li>
+<li><a href="/metrics">/metrics</a>: for Prometheus</li>
+<li><a href="/api/v1/openapi.yaml">/api/v1/openapi.yaml</a>: describes all of this for programs</li></ul></html>
 `))
 }
 

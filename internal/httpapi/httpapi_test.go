@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	board, ready := &health.Board{}, false
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "a_counter"}))
-	h := Handler(registry, board.Report, func() bool { return ready })
+	h := Handler(Routes{registry, board.Report, func() bool { return ready }, someContainers})
 
 	for _, step := range []struct {
 		name         string
@@ -43,6 +43,11 @@ func TestRoutes(t *testing.T) {
 		{"ready", func() { ready = true }, "GET", "/ready", 200, `{"ready":true}`},
 		{"nothing else", func() {}, "GET", "/debug/pprof/", 404, ""},
 		{"nothing is changed", func() {}, "POST", "/health", 405, ""},
+		{"the index links to the API", func() {}, "GET", "/", 200, `<a href="/api/v1/containers">`},
+		{"an unknown path of the API", func() {}, "GET", "/api/v2/containers", 404, `{"error":"there is no /api/v2/containers; /api/v1/openapi.yaml describes what there is"}`},
+		{"below a path of the API", func() {}, "GET", "/api/v1/containers/web", 404, `{"error":`},
+		{"the API is read only", func() {}, "DELETE", "/api/v1/containers", 405, `{"error":"/api/v1/containers is read only; use GET"}`},
+		{"a glob that is none", func() {}, "GET", "/api/v1/containers?name=[", 400, `{"error":"name: \"[\" is no glob;`},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			step.before()

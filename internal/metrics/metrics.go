@@ -8,6 +8,7 @@ package metrics
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,12 +30,14 @@ type Metrics struct {
 	linesRead     *prometheus.CounterVec
 	bytesRead     prometheus.Counter
 	processed     *prometheus.CounterVec
-	LinesAcked    *prometheus.CounterVec   // by sink
-	LinesSent     *prometheus.CounterVec   // by sink, status
-	DeadLettered  *prometheus.CounterVec   // by sink
-	DeadEntries   *prometheus.CounterVec   // by sink, reason
-	LinesDropped  *prometheus.CounterVec   // by sink, reason
-	Retries       *prometheus.CounterVec   // by sink
+	LinesAcked    *prometheus.CounterVec // by sink
+	LinesSent     *prometheus.CounterVec // by sink, status
+	DeadLettered  *prometheus.CounterVec // by sink
+	DeadEntries   *prometheus.CounterVec // by sink, reason
+	LinesDropped  *prometheus.CounterVec // by sink, reason
+	Retries       *prometheus.CounterVec // by sink
+	upstreamLost  *prometheus.CounterVec // by reason
+	streamAge     prometheus.Histogram
 	SendDuration  *prometheus.HistogramVec // by sink
 	mu            sync.Mutex
 	sources       map[string]*sourceCounters
@@ -59,6 +62,11 @@ func New() *Metrics {
 		DeadEntries:  counter("deadletter_entries_total", "Dead letters by reason.", "sink", "reason"),
 		LinesDropped: counter("lines_dropped_total", "Lines given up, by reason; read_again: they come again from their source.", "sink", "reason"),
 		Retries:      counter("retries_total", "Sends that failed and were tried again.", "sink"),
+		upstreamLost: counter("lines_upstream_lost_total", "Lines lost before they could be read, by reason; 1 for each time where it is not known how many.", "reason"),
+		streamAge: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "container_stream_age_seconds", Help: "How long follow streams were open when they were closed.",
+			Buckets: []float64{1, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600},
+		}),
 		SendDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "sink_send_duration_seconds", Help: "Duration of sends, failed ones too.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
@@ -67,7 +75,7 @@ func New() *Metrics {
 	}
 	m.Registry.MustRegister(
 		m.linesRead, m.bytesRead, m.processed, m.LinesAcked, m.LinesSent, m.DeadLettered, m.DeadEntries,
-		m.LinesDropped, m.Retries, m.SendDuration,
+		m.LinesDropped, m.Retries, m.SendDuration, m.upstreamLost, m.streamAge,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -80,6 +88,14 @@ func (m *Metrics) Read(source string, lines, bytes int) {
 	c.processed.Add(float64(lines))
 	m.bytesRead.Add(float64(bytes))
 }
+
+// Lost counts lines that were lost before they could be read.
+func (m *Metrics) Lost(reason string, lines int64) {
+	m.upstreamLost.WithLabelValues(reason).Add(float64(lines))
+}
+
+// StreamAged notes how long a stream was open that was closed.
+func (m *Metrics) StreamAged(d time.Duration) { m.streamAge.Observe(d.Seconds()) }
 
 func (m *Metrics) source(name string) *sourceCounters {
 	m.mu.Lock()

@@ -2,58 +2,56 @@ package pool
 
 import (
 	"context"
-	"errors"
-	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/tail"
-	"github.com/logcapturer/log_capturer/internal/task"
 )
 
-// state of a file job, under the pool's lock.
+// state of a job, under the pool's lock.
 type state int
 
 const (
-	idle     state = iota // waits for a hint
-	queued                // has something to do
-	running               // has its turn
-	runAgain              // was woken during its turn
-	settling              // waits until it is due
-	ended                 // gone and read to its end
+	idle      state = iota // waits for a hint
+	queued                 // has something to do
+	running                // has its turn
+	runAgain               // was woken during its turn
+	settling               // waits until it is due
+	following              // has a goroutine of its own
+	ended                  // gone and read to its end
 )
 
-// again is what a job wants after its turn.
-type again struct {
-	more, ended bool
-	pause       time.Duration
-}
-
-// tailing is what readers of files offer besides source.Reader.
-type tailing interface {
-	Look() (bool, error)
-	Wake(w *tail.Watcher, fn func()) (ready bool, err error)
-}
-
-// job is one target and its reader. A file job's reader is used by the worker whose
-// turn it is; a stream job's by its goroutine.
+// job is one target and its reader, which is used by the worker whose turn it is, or by
+// the job's own goroutine while it follows.
 type job struct {
-	p    *Pool
-	id   string
-	mode source.Mode
-	path string // of a file job
+	p  *Pool
+	id string
 
-	state state     // file jobs; under the pool's lock
-	due   time.Time // when settling
+	// Under the pool's lock:
+	state   state
+	due     time.Time          // when settling
+	urgent  bool               // what woke it in its turn does not wait for its pause
+	byFile  bool               // which crew gives it turns
+	stop    context.CancelFunc // ends its goroutine while it follows
+	evicted bool               // its slot is for another one
+	left    bool               // not wanted any more, but perhaps not gone
+	back    bool               // announced again after its end
+	unread  bool               // it ended because it was not wanted: its position is kept
+	volume  volume
 
 	mu      sync.Mutex
-	target  source.Target
-	changed bool // target was replaced since the reader was told
+	target  source.Target // as discovery knows it
+	told    source.Target // as the reader was told
+	mode    source.Mode   // how it is read now
+	changed bool          // target was replaced since the reader was told
 	reader  source.Reader
+	row     row
+	fallen  fallen
 
 	tracker *position.Tracker // of the reader, or of the last one; written under mu by its only user
 	failed  atomic.Bool       // a batch was not delivered: read again from the acknowledged cursor
@@ -61,34 +59,62 @@ type job struct {
 	done    atomic.Bool // read to its end
 	pause   time.Duration
 	failing bool // the last attempt failed, and was logged
-	left    bool // not wanted any more, but perhaps not gone; under the pool's lock
-	back    bool // announced again after its end; under the pool's lock
+	begun   bool // its goroutine runs, or panicked
+	exits   exits
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
 func newJob(p *Pool, t source.Target) *job {
-	j := &job{p: p, id: t.Source.ID, mode: t.Mode, path: t.Path, target: t, state: running} // until start is through
-	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                               //nolint:gosec // cancelled by close of the pool's scope at the latest
+	j := &job{p: p, id: t.Source.ID, target: t, state: running, byFile: t.Mode == source.File} // until start is through
+	j.ctx, j.cancel = context.WithCancel(p.readers.Context())                                  //nolint:gosec // cancelled by close of the pool's scope at the latest
+	j.setMode(modeOf(t))
+	j.exits.begin(p.Store.Get(j.id), p.born)
+	j.noteExit(t.Container)
 	return j
 }
 
-// start opens a file job's log at once, and a stream job's goroutine.
-func (j *job) start() {
-	if j.mode != source.File {
-		j.p.readers.Go("stream", j.follow)
-		return
+// modeOf is how a target is read that has no slot.
+func modeOf(t source.Target) source.Mode {
+	if t.Mode == source.File {
+		return source.File
 	}
-	if j.p.Watcher != nil {
-		dir, name := filepath.Split(j.path)
-		if err := j.p.Watcher.WatchName(filepath.Clean(dir), name, j.appeared); err != nil {
-			j.p.Log.Debug("no hints for this log; it is looked at every few seconds", "path", j.path, "error", err)
+	return source.Poll
+}
+
+// start opens a file at once; a container that is read through the API has its first turn.
+func (j *job) start() {
+	if j.mode == source.File {
+		j.watch()
+		if err := j.open(); err != nil {
+			j.complain("open log", err)
 		}
 	}
-	if err := j.open(j.ctx); err != nil {
-		j.complain("open log", err)
-	}
 	j.p.put(j, again{more: true})
+}
+
+func (j *job) watch() {
+	path := j.path()
+	if j.p.Watcher == nil || path == "" {
+		return
+	}
+	dir, name := filepath.Split(path)
+	if err := j.p.Watcher.WatchName(filepath.Clean(dir), name, j.appeared); err != nil {
+		j.p.Log.Debug("no hints for this log; it is looked at every few seconds", "path", path, "error", err)
+	}
+}
+
+func (j *job) unwatch() {
+	if path := j.path(); j.p.Watcher != nil && path != "" {
+		dir, name := filepath.Split(path)
+		j.p.Watcher.UnwatchName(filepath.Clean(dir), name)
+	}
+}
+
+func (j *job) path() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.target.Path
 }
 
 // appeared opens a new generation at once, in the watcher's goroutine.
@@ -103,63 +129,81 @@ func (j *job) appeared() {
 	j.p.wake(j)
 }
 
+// tailing is what readers of files offer besides source.Reader.
+type tailing interface {
+	Look() (bool, error)
+	Wake(w *tail.Watcher, fn func()) (ready bool, err error)
+}
+
 // update tells the job what discovery now knows of its target. The caller holds the
 // pool's lock.
 func (j *job) update(t source.Target) {
 	j.mu.Lock()
-	t.Mode, t.Path = j.mode, j.path // fixed while it is read
-	same := j.target.Source == t.Source && j.target.Gone == t.Gone && sameContainer(j.target.Container, t.Container)
+	old := j.target
+	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && sameContainer(old.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
 	j.back = !t.Gone && j.done.Load()
-	r := j.reader
+	j.noteExit(t.Container)
+	r, mode := j.reader, j.mode
 	j.mu.Unlock()
 	j.left = false
-	if same {
-		return
-	}
-	if j.mode == source.File {
+	switch {
+	case same:
+	case j.state == following && t.Mode != source.Stream:
+		j.stop() // its next turn is with those who read in the new way
+	case j.state == following && r != nil:
+		r.Update(j.as(t, mode))
+	default:
+		j.urgent = true
 		j.p.wakeLocked(j)
-		return
 	}
-	if r != nil {
-		r.Update(t)
-	}
-}
-
-// mistaken tells whether the job reads a target in a way that turned out wrong before
-// anything was read: a container was presumed to have a json-file, and has none.
-func (j *job) mistaken(t source.Target) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return t.Mode != j.mode && j.p.Store.Get(j.id).IsZero() && (j.tracker == nil || j.tracker.Read().IsZero())
 }
 
 func sameContainer(a, b *source.Container) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Running == b.Running && a.Started.Equal(b.Started)
+	return a.Running == b.Running && a.Started.Equal(b.Started) && a.Exit == b.Exit && a.Name == b.Name
 }
 
-// open opens the reader where the last one's entries were acknowledged.
-func (j *job) open(ctx context.Context) error {
+// as returns a target as it is told to a reader of the given mode. A log that is read
+// through the API cannot be held up, whatever its source says.
+func (j *job) as(t source.Target, mode source.Mode) source.Target {
+	if t.Source.CanWait && mode != source.File {
+		s := *t.Source
+		s.CanWait = false
+		t.Source = &s
+	}
+	t.Mode = mode
+	return t
+}
+
+// open opens the reader where the last one was, or where its entries were acknowledged
+// if some were not delivered.
+func (j *job) open() error {
 	from := j.p.Store.Get(j.id)
+	if j.tracker != nil {
+		from = j.tracker.Read()
+	}
 	j.mu.Lock()
-	t := j.target
-	j.changed = false
+	t, mode := j.as(j.target, j.mode), j.mode
+	j.changed, j.told = false, t
 	j.mu.Unlock()
-	r, err := j.p.Openers[j.mode].Open(ctx, t, from)
+	opener := j.p.Openers[source.File]
+	if mode != source.File {
+		opener = j.p.Openers[source.Stream]
+	}
+	r, err := opener.Open(j.ctx, t, from) // it outlives the turn
 	if err != nil {
 		return err
 	}
 	j.mu.Lock()
-	j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
-	j.reader = r
-	t, changed := j.target, j.changed
-	j.mu.Unlock()
-	if changed { // while it was being opened
-		r.Update(t)
+	if j.tracker == nil {
+		j.exits.last, j.exits.clock.Last = max(j.exits.last, from.Ended), max(j.exits.clock.Last, from.Last[record.OutputNone])
+		j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
 	}
+	j.reader = r
+	j.mu.Unlock()
 	j.failing, j.pause = false, 0
 	return nil
 }
@@ -177,134 +221,57 @@ func (j *job) close() {
 	}
 }
 
-// prepare makes the reader ready for reading: opened, told of changes. While an
-// earlier one's batches are out, after a failure, it is not opened.
-func (j *job) prepare(ctx context.Context) (ready bool, err error) {
+// prepare makes the reader ready for reading: of the right kind, opened, told of
+// changes. While batches of one are out that failed, it is not opened.
+func (j *job) prepare() (ready bool, err error) {
 	if j.failed.Load() {
 		if j.outstanding() > 0 {
-			return false, nil // and what is held stays held
+			return false, nil // or they would be sent twice; and what is held stays held
 		}
 		j.close()
+		j.mu.Lock()
+		j.tracker = nil
+		j.mu.Unlock()
 		j.failed.Store(false)
 		j.p.Log.Warn("entries were not delivered; reading them again", "source", j.id)
 	}
 	j.mu.Lock()
-	r, t, changed := j.reader, j.target, j.changed
+	r, changed, wrong := j.reader, j.changed, j.reader != nil && (j.told.Mode == source.File) != (j.mode == source.File)
+	t := j.as(j.target, j.mode)
+	changed = changed || j.told.Mode != t.Mode
 	j.changed = false
 	j.mu.Unlock()
+	if wrong { // it goes on where this one was
+		j.close()
+		r = nil
+	}
 	if r == nil {
-		if j.outstanding() > 0 {
-			return false, nil // or they would be read, and sent, twice
+		if err := j.open(); err != nil {
+			return true, err
 		}
-		return true, j.open(ctx)
+		j.mu.Lock()
+		r, t, changed = j.reader, j.as(j.target, j.mode), j.changed // while it was being opened
+		j.changed = false
+		j.mu.Unlock()
 	}
 	if changed {
+		j.told = t
 		r.Update(t)
 	}
 	return true, nil
 }
 
-// turn reads a file job for a while.
-func (j *job) turn(ctx context.Context) again {
-	ready, err := j.prepare(ctx)
-	if err != nil {
-		if j.pause >= maxPause && j.isGone() {
-			j.finish()
-			return again{ended: true} // it will never open
-		}
-		return j.retry("open log", err)
+// setMode notes how the job is read from now on.
+func (j *job) setMode(m source.Mode) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.mode != m {
+		j.mode, j.row.since = m, time.Now()
 	}
-	if !ready {
-		return again{pause: settle}
-	}
-	for read := range quantum {
-		err := j.step(ctx)
-		switch {
-		case err == nil:
-		case errors.Is(err, source.ErrIdle):
-			if c := j.reader.Cursor(); c.File != nil && c.File.FileID != (position.FileID{}) {
-				j.tracker.Advance(c)
-			}
-			return j.rest(read > 0)
-		case errors.Is(err, io.EOF):
-			if !j.tracker.Settled() {
-				return again{pause: endPause} // hold it until all of it is delivered, or read again
-			}
-			if !j.finish() {
-				return again{more: true}
-			}
-			return again{ended: true}
-		case ctx.Err() != nil:
-			return again{}
-		default:
-			return j.retry("read log", err) // its place is an offset: nothing to close
-		}
-		if j.failed.Load() {
-			break
-		}
-	}
-	return again{more: true}
 }
 
-// step reads one batch and hands it over.
-func (j *job) step(ctx context.Context) error {
-	b, err := j.reader.Next(ctx)
-	if err != nil {
-		return err
-	}
-	bytes := 0
-	for i := range b.Entries {
-		bytes += int(b.Entries[i].Len)
-	}
-	src, lines := b.Source, len(b.Entries)
-	b.Filled()
-	j.tracker.Track(b, j.reader.Cursor())
-	if err := j.p.Dispatcher.Deliver(ctx, b); err != nil {
-		return err
-	}
-	j.failing, j.pause = false, 0
-	j.p.Read(src, lines, bytes)
-	return nil
-}
-
-// rest decides how a log that has nothing more to read is woken.
-func (j *job) rest(busy bool) again {
-	if busy {
-		j.armed.Store(false) // it fired, or there was nothing to be armed
-	}
-	if busy || j.p.Watcher == nil {
-		return again{pause: settle}
-	}
-	r, ok := j.reader.(tailing)
-	if !ok || j.armed.Swap(true) {
-		return again{}
-	}
-	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
-	if err != nil {
-		j.armed.Store(false) // the sweep comes by
-	}
-	return again{more: ready}
-}
-
-// retry logs the first of a row of failures, and pauses longer after each.
-func (j *job) retry(what string, err error) again {
-	j.complain(what, err)
-	j.pause = min(max(2*j.pause, 100*time.Millisecond), maxPause)
-	return again{pause: j.pause}
-}
-
-func (j *job) complain(what string, err error) {
-	if !j.failing {
-		j.mu.Lock()
-		name := j.target.Source.Name
-		j.mu.Unlock()
-		j.p.Log.Warn(what+" failed; trying again", "source", name, "id", j.id, "error", err)
-	}
-	j.failing = true
-}
-
-// finish frees a file job that was read to its end and delivered. It returns false
-// when the target came back meanwhile.
+// finish frees a job that was read to its end and delivered. It returns false when the
+// target came back meanwhile.
 func (j *job) finish() bool {
 	j.mu.Lock()
 	if j.changed && !j.target.Gone {
@@ -341,89 +308,20 @@ func (j *job) finished() bool {
 	return j.done.Load() && j.outstanding() == 0
 }
 
-// leave lets go of a target that is not wanted any more: a file is read to its
-// present end. The caller holds the pool's lock.
+// leave lets go of a target that is not wanted any more: a file is read to its present
+// end. The caller holds the pool's lock.
 func (j *job) leave() {
 	if j.left {
 		return
 	}
-	j.left = true
-	if j.mode != source.File {
-		j.cancel()
-		return
-	}
+	j.left, j.unread = true, true
 	j.mu.Lock()
 	j.target.Gone, j.changed = true, true
+	file := j.mode == source.File
 	j.mu.Unlock()
+	if !file {
+		j.cancel()
+	}
+	j.urgent = true
 	j.p.wakeLocked(j)
-}
-
-func (j *job) unwatch() {
-	if j.p.Watcher != nil && j.mode == source.File {
-		dir, name := filepath.Split(j.path)
-		j.p.Watcher.UnwatchName(filepath.Clean(dir), name)
-	}
-}
-
-// follow is a stream job's goroutine: open, read, hand over, close, and again.
-func (j *job) follow(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(j.ctx, cancel)()
-	if j.reader != nil { // a panic brought us here
-		j.failed.Store(true)
-	}
-	for ctx.Err() == nil {
-		err := j.stream(ctx)
-		j.close()
-		switch {
-		case ctx.Err() != nil, errors.Is(err, io.EOF):
-			j.done.Store(true)
-			return
-		case err != nil:
-			next := j.retry("read container log", err)
-			task.Sleep(ctx, next.pause)
-		}
-	}
-	j.done.Store(true)
-}
-
-// stream reads until something fails. A dispatcher without room is no failure: what
-// was read too much is asked for again when there is room.
-func (j *job) stream(ctx context.Context) error {
-	if err := j.settle(ctx); err != nil {
-		return err
-	}
-	if ready, err := j.prepare(ctx); err != nil {
-		return err
-	} else if !ready {
-		task.Sleep(ctx, settle)
-		return nil
-	}
-	for !j.failed.Load() {
-		if err := j.step(ctx); err != nil {
-			if j.failed.Load() && ctx.Err() == nil {
-				return nil
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// settle waits, after a failed batch, until there is room and the fate of all
-// others is known.
-func (j *job) settle(ctx context.Context) error {
-	if !j.failed.Load() {
-		return nil
-	}
-	if err := j.p.Dispatcher.WaitRoom(ctx, j.id); err != nil {
-		return err
-	}
-	for j.outstanding() > 0 {
-		if !task.Sleep(ctx, settle) {
-			return ctx.Err()
-		}
-	}
-	return nil
 }

@@ -2,8 +2,11 @@
 //
 // Log files and json-files are shared out to a few workers, so their number does not
 // change the number of goroutines; each holds its descriptors from the moment it is
-// announced. Follow streams have one goroutine each. A reader that fails, or a batch
-// of which was not delivered, is opened again from the last acknowledged cursor.
+// announced. Containers that are read through the Engine API are polled by a few
+// workers as well, but for those that hold one of the slots for follow streams: these
+// have a goroutine each. A reader that fails, or a batch of which was not delivered, is
+// opened again from the last acknowledged cursor; one whose file cannot be read any
+// more goes on through the API, and returns.
 //
 // The pool owns the readers, and the cursors' way from a reader to the store.
 package pool
@@ -21,10 +24,12 @@ import (
 	"github.com/logcapturer/log_capturer/internal/task"
 )
 
-// How the file workers share their time.
+// How the workers share their time.
 const (
 	// quantum is how many batches a log is read before the next one's turn.
 	quantum = 8
+	// pollTime bounds the turn of a container that is polled and writes faster than it is read.
+	pollTime = 10 * time.Second
 	// settle is how long a log that was just read is left alone before it is read
 	// again or armed: many lines then cost one read instead of one each.
 	settle = 20 * time.Millisecond
@@ -35,6 +40,8 @@ const (
 	sweepInterval = 2 * time.Second
 	// maxPause bounds the pause after a failure to open or read.
 	maxPause = 30 * time.Second
+	// pollers is how many containers are polled at the same time.
+	pollers = 8
 )
 
 // Dispatcher takes over what was read.
@@ -50,19 +57,29 @@ type Dispatcher interface {
 // Deps is what a pool works with.
 type Deps struct {
 	// Name of the pool: a goroutine owner and a prefix of log lines.
-	Name       string
-	Scope      *task.Scope
+	Name  string
+	Scope *task.Scope
+	// Openers has the reader of files (source.File) and that of the Engine API
+	// (source.Stream), which follows and polls.
 	Openers    map[source.Mode]source.Opener
 	Store      *position.Store
 	Dispatcher Dispatcher
+	// Arena gives the batches of the pool's own entries: exits and losses.
+	Arena *record.Pool
 	// Watcher gives hints; nil leaves only the sweep.
 	Watcher *tail.Watcher
-	// Workers is how many logs are read at the same time.
+	// Workers is how many files are read at the same time.
 	Workers int
+	// Streams is how many containers are followed at most; the others are polled.
+	Streams int
+	// PollInterval is how long one of those waits between two polls.
+	PollInterval time.Duration
 	// Forget tells discovery that a gone target is done with.
 	Forget func(id string)
 	// Read is told of every batch that was read and handed over.
 	Read func(src *record.Source, lines, bytes int)
+	// Lost is told of lines that were lost before they could be read.
+	Lost func(reason string, lines int64)
 	Log  *slog.Logger
 }
 
@@ -70,28 +87,32 @@ type Deps struct {
 type Pool struct {
 	Deps
 	readers *task.Scope
-	ready   chan struct{} // a token for each worker that should look at the queue
-	due     chan struct{} // the first job began to settle
+	due     chan struct{} // another job is the first to be due
+	born    time.Time
 
-	mu      sync.Mutex
-	jobs    map[string]*job
-	queue   []*job    // file jobs with something to do
-	later   []*job    // file jobs that settle
-	nextDue time.Time // when the first of them is due, as far as the timer knows
-	closed  bool
+	mu           sync.Mutex
+	jobs         map[string]*job
+	files, polls *crew
+	later        alarms // jobs that settle
+	slots        slots
+	closed       bool
 }
 
 // New returns a pool; nothing runs before Run.
 func New(d Deps) *Pool {
-	return &Pool{Deps: d, readers: d.Scope.Child("readers"),
-		ready: make(chan struct{}, max(d.Workers, 1)), due: make(chan struct{}, 1), jobs: map[string]*job{}}
+	p := &Pool{Deps: d, readers: d.Scope.Child("readers"), due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
+	p.files = newCrew(p, max(d.Workers, 1))
+	p.polls = newCrew(p, pollers)
+	p.slots = newSlots(d.Streams, d.PollInterval)
+	return p
 }
 
 // Run reads until the pool's scope ends, then closes all readers. It blocks until
 // all goroutines beneath it have ended.
 func (p *Pool) Run(ctx context.Context) {
-	for range max(p.Workers, 1) {
-		p.readers.Go("file", p.work)
+	p.files.start("file")
+	if p.Openers[source.Stream] != nil {
+		p.polls.start("poll")
 	}
 	p.timer(ctx)
 	p.mu.Lock()
@@ -119,19 +140,13 @@ func (p *Pool) Apply(targets []source.Target) {
 	for _, t := range targets {
 		id := t.Source.ID
 		wanted[id] = true
-		j := p.jobs[id]
-		if j != nil && j.mistaken(t) {
-			j.leave()
-			p.jobs[id+" (replaced)"] = j // until it has ended
-			j = nil
-		}
-		if j == nil {
-			j = newJob(p, t)
-			p.jobs[id] = j
-			fresh = append(fresh, j)
+		if j := p.jobs[id]; j != nil {
+			j.update(t)
 			continue
 		}
-		j.update(t)
+		j := newJob(p, t)
+		p.jobs[id] = j
+		fresh = append(fresh, j)
 	}
 	for id, j := range p.jobs {
 		if !wanted[id] {
@@ -141,118 +156,6 @@ func (p *Pool) Apply(targets []source.Target) {
 	p.mu.Unlock()
 	for _, j := range fresh {
 		j.start()
-	}
-}
-
-// Count returns how many targets are read in each mode.
-func (p *Pool) Count() map[source.Mode]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := map[source.Mode]int{}
-	for _, j := range p.jobs {
-		out[j.mode]++
-	}
-	return out
-}
-
-// wake puts a file job on the queue of those with something to do.
-func (p *Pool) wake(j *job) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wakeLocked(j)
-}
-
-func (p *Pool) wakeLocked(j *job) {
-	switch j.state {
-	case idle, settling:
-		j.state = queued
-		p.queue = append(p.queue, j)
-		p.signal()
-	case running:
-		j.state = runAgain
-	}
-}
-
-func (p *Pool) signal() {
-	select {
-	case p.ready <- struct{}{}:
-	default: // enough tokens for all workers to look
-	}
-}
-
-// work is a file worker: it gives one log after the other its turn.
-func (p *Pool) work(ctx context.Context) {
-	for {
-		j := p.next(ctx)
-		if j == nil {
-			return
-		}
-		p.give(ctx, j)
-	}
-}
-
-// give gives a job its turn. One that panics is opened again, later.
-func (p *Pool) give(ctx context.Context, j *job) {
-	next, ok := again{pause: time.Second}, false
-	defer func() {
-		if !ok {
-			j.failed.Store(true)
-		}
-		p.put(j, next)
-	}()
-	next, ok = j.turn(ctx), true
-}
-
-func (p *Pool) next(ctx context.Context) *job {
-	for {
-		p.mu.Lock()
-		if len(p.queue) > 0 && ctx.Err() == nil {
-			j := p.queue[0]
-			p.queue[0] = nil
-			p.queue = p.queue[1:]
-			j.state = running
-			if len(p.queue) > 0 {
-				p.signal()
-			}
-			p.mu.Unlock()
-			return j
-		}
-		p.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.ready:
-		}
-	}
-}
-
-// put files a job after its turn: more asks for another one, pause for one then,
-// and neither for one at the next hint.
-func (p *Pool) put(j *job, next again) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closed: // Run has looked at it already
-		j.unwatch()
-		j.close()
-	case next.ended:
-		j.state = ended
-	case next.more || j.state == runAgain && next.pause <= settle:
-		j.state = queued
-		p.queue = append(p.queue, j)
-		p.signal()
-	case next.pause > 0:
-		j.state, j.due = settling, time.Now().Add(next.pause)
-		p.later = append(p.later, j)
-		if p.nextDue.IsZero() || j.due.Before(p.nextDue) {
-			p.nextDue = j.due
-			select {
-			case p.due <- struct{}{}:
-			default:
-			}
-		}
-	default:
-		j.state = idle
 	}
 }
 
@@ -277,42 +180,17 @@ func (p *Pool) timer(ctx context.Context) {
 	}
 }
 
-// settled queues the jobs that are due and returns how long it is until the next is.
-func (p *Pool) settled(now time.Time) (wait time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	kept := p.later[:0]
-	for _, j := range p.later {
-		switch {
-		case j.state != settling: // woken meanwhile
-		case j.due.After(now):
-			kept = append(kept, j)
-			if d := j.due.Sub(now); wait == 0 || d < wait {
-				wait = d
-			}
-		default:
-			j.state = queued
-			p.queue = append(p.queue, j)
-			p.signal()
-		}
-	}
-	clear(p.later[len(kept):])
-	p.later, p.nextDue = kept, time.Time{}
-	if wait > 0 {
-		p.nextDue = now.Add(wait)
-	}
-	return wait
-}
-
-// sweep gives every idle log a turn, since hints may be missing, and lets go of
-// those that have ended.
+// sweep gives every idle file a turn, since hints may be missing, sends back to their
+// files who can read them again, and lets go of those that have ended.
 func (p *Pool) sweep() {
 	p.mu.Lock()
-	var done, look, fresh []*job
+	var done, look, fresh, fallen []*job
 	for key, j := range p.jobs {
 		switch {
-		case j.finished() && j.back:
-			p.Store.Remove(j.id)
+		case j.finished() && (j.back || j.unread && !j.left):
+			if !j.unread {
+				p.Store.Remove(j.id)
+			}
 			j.cancel()
 			j = newJob(p, j.target)
 			p.jobs[key] = j
@@ -324,8 +202,10 @@ func (p *Pool) sweep() {
 				done = append(done, j)
 			}
 			delete(p.jobs, key)
-		case j.mode == source.File && j.state == idle:
+		case j.byFile && j.state == idle:
 			look = append(look, j)
+		case j.fell():
+			fallen = append(fallen, j)
 		}
 	}
 	p.mu.Unlock()
@@ -337,5 +217,8 @@ func (p *Pool) sweep() {
 	}
 	for _, j := range look {
 		p.wake(j)
+	}
+	for _, j := range fallen {
+		j.tryFile()
 	}
 }

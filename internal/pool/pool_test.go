@@ -95,6 +95,7 @@ func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
 	f.scope = task.NewRoot(context.Background(), "test", log)
 	f.pool = New(Deps{
 		Name: "files", Scope: f.scope.Child("files"), Openers: openers, Store: store, Dispatcher: f.out, Watcher: watcher, Workers: 2,
+		Arena: record.NewPool(1 << 20), Streams: 2, PollInterval: 20 * time.Millisecond, Lost: func(string, int64) {},
 		Forget: func(id string) { f.mu.Lock(); defer f.mu.Unlock(); f.forgot = append(f.forgot, id) },
 		Read:   func(*record.Source, int, int) {}, Log: log,
 	})
@@ -272,10 +273,10 @@ func TestAMistakenModeIsCorrected(t *testing.T) {
 	tg := f.target("never.log")
 	f.pool.Apply([]source.Target{tg})
 	f.eventually("the job to be idle", func() bool { return f.state(tg.Source.ID) == idle })
-	tg.Mode, tg.Path = source.Stream, ""
+	tg.Mode, tg.Path, tg.Container = source.Stream, "", runs()
 	f.pool.Apply([]source.Target{tg})
 	f.arrives(tg.Source.ID, numbers(3)...)
-	f.eventually("one job", func() bool { c := f.pool.Count(); return c[source.Stream] == 1 && c[source.File] == 0 })
+	f.eventually("one job", func() bool { c := f.pool.Figures().Targets; return c[source.Stream] == 1 && c[source.File] == 0 })
 }
 
 func TestAReaderThatPanicsIsOpenedAgain(t *testing.T) {
@@ -351,6 +352,9 @@ func (r *follower) Next(ctx context.Context) (*record.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	if end && r.mode() == source.Poll {
+		return nil, source.ErrIdle
+	}
 	if end {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -365,8 +369,20 @@ func (r *follower) Next(ctx context.Context) (*record.Batch, error) {
 func (r *follower) Cursor() position.Cursor {
 	return position.Cursor{API: &position.APIPos{Since: int64(r.next)}}
 }
-func (r *follower) Update(source.Target) {}
-func (r *follower) Close()               {}
+func (r *follower) Update(t source.Target) {
+	r.opener.mu.Lock()
+	defer r.opener.mu.Unlock()
+	r.target = t
+}
+func (r *follower) mode() source.Mode {
+	r.opener.mu.Lock()
+	defer r.opener.mu.Unlock()
+	return r.target.Mode
+}
+func (r *follower) Pause() time.Duration { return 10 * time.Millisecond }
+
+func runs() *source.Container { return &source.Container{Running: true} }
+func (r *follower) Close()    {}
 
 func numbers(n int) (out []string) {
 	for i := range n {
@@ -387,7 +403,7 @@ func TestAStreamThatFindsNoRoomIsAskedAgainLater(t *testing.T) {
 		return record.Delivered, nil
 	}
 	tg := f.target("c")
-	tg.Mode = source.Stream
+	tg.Mode, tg.Container = source.Stream, runs()
 	f.pool.Apply([]source.Target{tg})
 	f.arrives("file:c", numbers(10)...)
 	f.out.mu.Lock()
@@ -401,14 +417,14 @@ func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
 	o := &followers{upto: 10, pool: record.NewPool(1 << 20)}
 	f := newFixture(t, map[source.Mode]source.Opener{source.Stream: o})
 	tg := f.target("c")
-	tg.Mode = source.Stream
+	tg.Mode, tg.Container = source.Stream, runs()
 	f.pool.Apply([]source.Target{tg})
 	f.arrives("file:c", numbers(10)...)
 	o.mu.Lock()
 	o.fail, o.upto = io.ErrUnexpectedEOF, 30
 	o.mu.Unlock()
 	f.pool.Apply(nil)
-	f.eventually("the old stream to end", func() bool { return f.pool.Count()[source.Stream] == 0 })
+	f.eventually("the old stream to end", func() bool { return f.pool.Figures().Targets[source.Stream] == 0 })
 	f.pool.Apply([]source.Target{tg})
 	f.arrives("file:c", numbers(30)...)
 }

@@ -18,6 +18,8 @@ type Cursor struct {
 	Done []FilePos `json:"done,omitempty"`
 	// API is the place in a log that is read through the Engine API.
 	API *APIPos `json:"api,omitempty"`
+	// Ended is the time (ns since the epoch) of the last end of the container that was told.
+	Ended int64 `json:"ended,omitempty"`
 	// Last is, by record.Output, the timestamp (ns since the epoch) of the last entry,
 	// so that entries that are read again get the timestamps that they had.
 	Last [3]int64 `json:"last"`

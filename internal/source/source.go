@@ -70,12 +70,41 @@ type Exit struct {
 	OOM bool
 }
 
+// Why lines were lost before they could be read: lines_upstream_lost_total{reason}.
+const (
+	// LostDamaged: a hole of damaged bytes; how many lines it had is not known.
+	LostDamaged = "damaged"
+	// LostRotated: generations were rotated away before they were seen; not known how many lines.
+	LostRotated = "rotated_away"
+	// LostCut: a file became shorter than what had been read; not known how many lines.
+	LostCut = "file_cut"
+	// LostHeld: unread generations were let go, past what may be held; exact.
+	LostHeld = "held_too_much"
+)
+
 // Loss is a number of lines that were lost before they could be read. Where it is not
 // known how many, Lines is 1 for each occurrence.
 type Loss struct {
-	// Reason is a value of lines_upstream_lost_total{reason}.
+	// Reason is one of the Lost constants.
 	Reason string
 	Lines  int64
+}
+
+// Losses collects them for a Reader. The zero value has none.
+type Losses struct{ list []Loss }
+
+// Add notes lines that were lost; none are no loss.
+func (l *Losses) Add(reason string, lines int64) {
+	if lines > 0 {
+		l.list = append(l.list, Loss{Reason: reason, Lines: lines})
+	}
+}
+
+// TakeLosses implements Loser.
+func (l *Losses) TakeLosses() []Loss {
+	list := l.list
+	l.list = nil
+	return list
 }
 
 // Loser is what a Reader offers besides that can tell of losses.

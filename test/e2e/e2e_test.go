@@ -39,7 +39,8 @@ func newWorld(t *testing.T, engine *harness.DockerEngine, loki *harness.LokiServ
 	}
 }
 
-// config returns a configuration that captures only what this test makes.
+// config returns a configuration that captures only what this test makes. Streams are
+// replaced, and polls made, far more often than by default.
 func (w *world) config(read, extra, glob string) string {
 	include := "[]"
 	if glob != "" {
@@ -52,6 +53,9 @@ container_monitor:
   read: %s
   include: {labels: {%s: %q, e2e: %q}}
   labels: [e2e]
+  streams: {rotation_interval: 2s}
+  poll_interval: 500ms
+  exit_events: false
 %s
 file_monitor:
   enabled: %v

@@ -11,8 +11,8 @@ import (
 	"github.com/logcapturer/log_capturer/test/harness"
 )
 
-// readers are the ways to read a container; each scenario holds for both.
-var readers = []string{"file", "stream"}
+// readers are the ways to read a container; each scenario holds for all of them.
+var readers = []string{"file", "stream", "poll"}
 
 func forEachReader(t *testing.T, test func(t *testing.T, read string)) {
 	for _, read := range readers {
@@ -77,10 +77,10 @@ func outage(t *testing.T, end, read string) {
 	w.loki.Stop(t)
 	w.during(c)
 	c.Wait(t)
-	harness.Eventually(t, 20*time.Second, "spooled lines of streams, none of files", func() (bool, string) {
+	harness.Eventually(t, 20*time.Second, "spooled lines of the API, none of files", func() (bool, string) {
 		m := w.agent.Metrics(t)
 		spooled, used := m.Sum("log_capturer_lines_spooled"), m.Sum("log_capturer_arena_bytes")
-		return (spooled > 0) == (read == "stream") && used < 2<<20, fmt.Sprintf("%.0f lines spooled, %.0f bytes in flight", spooled, used)
+		return (spooled > 0) == (read != "file") && used < 2<<20, fmt.Sprintf("%.0f lines spooled, %.0f bytes in flight", spooled, used)
 	})
 	if end == "stopped" {
 		w.agent.Stop(t) // exits with 0, though not all could be delivered

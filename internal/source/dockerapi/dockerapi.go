@@ -1,25 +1,28 @@
-// Package dockerapi reads containers through the Engine API (source.Stream): it
-// follows a container's log while it runs, reads what is left when it stopped, waits
-// while it stands still, and goes on from its cursor after an error or a restart.
+// Package dockerapi reads containers through the Engine API (source.Stream and
+// source.Poll). A follower holds a stream while its container runs, and replaces it by a
+// successor now and then (turn.go); a poller asks for what is new, and holds nothing in
+// between. Both read what is left when the container stopped, and go on from the cursor
+// after an error or a restart. A reader may be switched between the two at any time.
 //
-// A reader has one goroutine, its caller's, and one open stream at most. It owns the
-// stream's body and ends it by Close, or with its context. What it promises: every
-// record that the engine still has is delivered once, in the engine's order per
+// A reader has one goroutine, its caller's, and one open stream, two while it turns. It
+// owns the streams' bodies and ends them by Close, or with its context. What it promises:
+// every record that the engine still has is delivered once, in the engine's order per
 // output, with a timestamp that a second reading gives again. The exceptions are
-// listed at tracker.
+// listed at replay.Tracker.
 package dockerapi
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -38,19 +41,28 @@ type Opener struct {
 	MaxLine int
 	// Stats is counted into by all readers.
 	Stats *Stats
+	// Turns bounds how many readers replace their streams at the same time; it is shared.
+	// nil means that streams are never replaced.
+	Turns *Turns
+	// PollInterval is how long a poller waits between two polls.
+	PollInterval time.Duration
 	// Log takes what a person should know.
 	Log *slog.Logger
 
-	tail int // windowTail, in tests less
+	window int // the smallest window, if not the usual one (tests)
 }
 
 var _ source.Opener = (*Opener)(nil)
 
 // Stats counts what readers did. It is safe for concurrent use.
 type Stats struct {
-	// Opens are streams opened, repeats included; Full are those among the reopened ones
-	// that had to ask the engine to search its log from the start.
-	Opens, Full atomic.Int64
+	// Opens are logs opened, polls included; Full are those among the reopened ones that had
+	// to ask the engine to search its log from the start, Polls those that do not follow.
+	Opens, Full, Polls atomic.Int64
+	// Rotations are streams that were replaced by a successor.
+	Rotations atomic.Int64
+	// Aged, if set, is told how long a follow stream was open, when it is closed.
+	Aged func(time.Duration)
 	// Truncated are lines cut to MaxLine.
 	Truncated atomic.Int64
 	// Repeats are records that a reopened stream brought again and that were dropped.
@@ -69,11 +81,12 @@ const (
 	garbage
 	conflict
 	unsupported
+	rotation
 	other
 	reasons
 )
 
-var reasonNames = [reasons]string{"unreachable", "broken", "in_band", "garbage", "conflict", "unsupported", "other"}
+var reasonNames = [reasons]string{"unreachable", "broken", "in_band", "garbage", "conflict", "unsupported", "rotation", "other"}
 
 func reasonOf(err error) reason {
 	switch {
@@ -109,12 +122,11 @@ func (o *Opener) Open(ctx context.Context, t source.Target, from position.Cursor
 	if t.Container == nil || t.Source == nil {
 		return nil, errors.New("open a container's stream: the target is no container; this is a bug in log_capturer")
 	}
-	r := &Reader{opener: o, target: t, changed: make(chan struct{}, 1), tracker: newTracker(from, t.Since)}
-	r.last = cmp.Or(o.tail, windowTail)
+	r := &Reader{opener: o, target: t, changed: make(chan struct{}, 1), tracker: replay.New(from, t.Since)}
 	r.life, r.end = context.WithCancel(ctx)
 	r.lines.max = o.MaxLine
-	if r.tracker.unsure {
-		r.unread = r.tracker.since()
+	if r.tracker.Unsure() {
+		r.unread = r.tracker.Since()
 	}
 	return r, nil
 }

@@ -25,15 +25,15 @@ type reading struct {
 	opener *Opener
 	stop   func()
 
-	mu      sync.Mutex
-	count   map[int64]int  // by sequence number
-	texts   map[string]int // by their first bytes, length and output
-	lines   int
-	bad     []string
-	last    [record.Outputs]int64
-	cursor  position.Cursor
-	ended   error
-	changed chan struct{}
+	mu             sync.Mutex
+	count          map[int64]int  // by sequence number
+	texts          map[string]int // by their first bytes, length and output
+	lines          int
+	bad            []string
+	last           [record.Outputs]int64
+	cursor         position.Cursor
+	ended          error
+	changed, woken chan struct{}
 }
 
 func engineOpener(t *testing.T, host string) *Opener {
@@ -67,7 +67,7 @@ func start(t *testing.T, o *Opener, target source.Target, from position.Cursor) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reading{reader: reader, opener: o, count: map[int64]int{}, texts: map[string]int{}, cursor: from, changed: make(chan struct{}, 1)}
+	r := &reading{reader: reader, opener: o, count: map[int64]int{}, texts: map[string]int{}, cursor: from, changed: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
 	done := make(chan struct{})
 	r.stop = sync.OnceFunc(func() {
 		cancel()
@@ -79,6 +79,18 @@ func start(t *testing.T, o *Opener, target source.Target, from position.Cursor) 
 		defer reader.Close()
 		for {
 			b, err := reader.Next(ctx)
+			if errors.Is(err, source.ErrIdle) { // as the pool does
+				var later <-chan time.Time
+				if pause := reader.(*Reader).Pause(); pause > 0 {
+					later = time.After(pause)
+				}
+				select {
+				case <-r.woken:
+				case <-later:
+				case <-ctx.Done():
+				}
+				continue
+			}
 			if err != nil {
 				r.end(err)
 				return
@@ -88,6 +100,14 @@ func start(t *testing.T, o *Opener, target source.Target, from position.Cursor) 
 		}
 	}()
 	return r
+}
+
+func (r *reading) update(t source.Target) {
+	r.reader.Update(t)
+	select {
+	case r.woken <- struct{}{}:
+	default:
+	}
 }
 
 func (r *reading) take(b *record.Batch, c position.Cursor) {
@@ -177,7 +197,7 @@ func TestLongLinesOfBothOutputsStayWhole(t *testing.T) {
 				}})
 				r := start(t, engineOpener(t, engine.Host()), targetOf(box, tty, true), position.Cursor{})
 				box.Wait(t)
-				r.reader.Update(targetOf(box, tty, false))
+				r.update(targetOf(box, tty, false))
 				r.exactly(t, 300, 1)
 				if n := r.opener.Stats.Truncated.Load(); n != 0 {
 					t.Errorf("%d lines were cut", n)
@@ -197,11 +217,11 @@ func TestAContainerThatStopsAndStartsAgainIsReadOn(t *testing.T) {
 			for again := 2; again <= 4; again++ {
 				box.Stop(t)
 				if told {
-					r.reader.Update(targetOf(box, false, false))
+					r.update(targetOf(box, false, false))
 				}
 				box.Start(t)
 				at := time.Now()
-				r.reader.Update(targetOf(box, false, true))
+				r.update(targetOf(box, false, true))
 				r.exactly(t, 200*again, again)
 				if late := time.Since(at); late > 2*time.Second && told {
 					t.Errorf("the lines after a restart took %v", late)
@@ -218,7 +238,7 @@ func TestAContainerThatIsRemovedWhileItIsFollowedIsReadToItsEnd(t *testing.T) {
 	r.until(t, "the last line", func() bool { return r.lines >= 500+loggen.PanicLines })
 	gone := targetOf(box, false, false)
 	gone.Gone = true
-	r.reader.Update(gone)
+	r.update(gone)
 	r.until(t, "the end", func() bool { return r.ended != nil })
 	if !errors.Is(r.ended, io.EOF) {
 		t.Error("ended with", r.ended)
@@ -255,7 +275,7 @@ func TestAStoppedContainersHistoryIsReadAndNothingIsPolled(t *testing.T) {
 	r.exactly(t, 1000, 1)
 	gone := targetOf(box, false, false)
 	gone.Gone = true
-	r.reader.Update(gone)
+	r.update(gone)
 	r.until(t, "the end", func() bool { return r.ended != nil })
 	if n := o.Stats.Opens.Load(); n != 1 || !errors.Is(r.ended, io.EOF) {
 		t.Errorf("%d streams, ended with %v", n, r.ended)

@@ -19,6 +19,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -125,7 +126,7 @@ func want(log []stored) (out [2][]got) {
 	end := func(i int) {
 		if rec := open[i]; rec != nil {
 			text := strings.TrimSuffix(rec.data, "\n")
-			g := got{Out: outputs[i], Time: clock[i].Next(rec.time), Text: text}
+			g := got{Out: replay.Outputs[i], Time: clock[i].Next(rec.time), Text: text}
 			if len(text) > testMaxLine {
 				g.Text, g.Cut = text[:testMaxLine], true
 			}
@@ -218,7 +219,7 @@ func TestEachRecordIsDeliveredOnceWhereverStreamsBreak(t *testing.T) {
 		expected := want(engine.log)
 		for i := range lines {
 			if diff := cmp.Diff(expected[i], lines[i]); diff != "" {
-				rt.Fatalf("%s (-want +got):\n%.3000s", outputs[i], diff)
+				rt.Fatalf("%s (-want +got):\n%.3000s", replay.Outputs[i], diff)
 			}
 		}
 	})
@@ -228,7 +229,7 @@ func TestEachRecordIsDeliveredOnceWhereverStreamsBreak(t *testing.T) {
 // the cursor of the last of them but one.
 func readAll(engine *scripted, tail int, restarts []int) (lines [2][]got, err error) {
 	opener := testOpener(engine)
-	opener.tail = tail
+	opener.window = tail
 	target := testTarget()
 	var from position.Cursor
 	for run := 0; ; run++ {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -18,7 +20,6 @@ import (
 // other methods by one caller at a time.
 type Reader struct {
 	opener *Opener
-	last   int // records that a window has
 	life   context.Context
 	end    context.CancelFunc
 
@@ -26,9 +27,18 @@ type Reader struct {
 	target  source.Target
 	changed chan struct{} // holds a token after an Update
 
-	stream // the open one, if any
+	rotations atomic.Int64
 
-	tracker tracker
+	stream  *stream        // the open one, if any
+	old     *stream        // its predecessor, during a turn
+	before  replay.Reading // of the predecessor
+	turning bool           // one of Turns' tokens is held
+	turnAt  time.Time      // when the stream is to be replaced
+	follow  bool           // the last one opened followed
+	window  int            // see nextWindow
+	fresh   int            // lines that were new since the log was opened
+
+	tracker replay.Tracker
 	lines   lines
 	piece   docker.Piece // read, and still to be joined
 	again   bool
@@ -46,6 +56,7 @@ type Reader struct {
 	rest     bool      // the run is over and all of it was read: what is incomplete stays so
 	gone     bool      // the engine has no such container
 	read     bool      // the container stands still and was read to its end
+	polled   bool      // a poll is through
 }
 
 var _ source.Reader = (*Reader)(nil)
@@ -72,7 +83,7 @@ func (r *Reader) latest() source.Target {
 
 // Cursor returns the place behind the last batch.
 func (r *Reader) Cursor() position.Cursor {
-	return r.tracker.cursor(r.incomplete())
+	return r.tracker.Cursor(r.incomplete())
 }
 
 // incomplete returns the timestamp of the oldest line that was begun and not delivered,
@@ -99,39 +110,74 @@ func older(a, b int64) int64 {
 // Close ends the stream.
 func (r *Reader) Close() {
 	r.end()
-	r.stream.close()
+	r.Leave()
 }
 
-// Next returns the next batch. It waits for the container, for the engine, and for
-// ctx; the errors of a stream are counted and tried again, so that the only ones
-// returned are ctx's and io.EOF, when the container is gone.
+// Leave closes what is open; the reader goes on with the next call.
+func (r *Reader) Leave() {
+	if r.old != nil {
+		r.giveUpTurn()
+	}
+	r.endTurn() // after a panic
+	r.closeStream()
+}
+
+// Rotations returns how often its stream was replaced; anybody may call it.
+func (r *Reader) Rotations() int64 { return r.rotations.Load() }
+
+// Pause returns, after Next returned source.ErrIdle, how long it is until the next call
+// makes sense; 0 = not before an Update.
+func (r *Reader) Pause() time.Duration {
+	t := r.latest()
+	if r.read && !t.Container.Running {
+		return 0
+	}
+	return max(time.Until(r.retry.at), r.opener.PollInterval, time.Millisecond)
+}
+
+// Next returns the next batch. A follower waits for the container, for the engine, and
+// for ctx; a poller for the engine only. The errors of a stream are counted and tried
+// again, so that the only ones returned are ctx's, source.ErrIdle when there is nothing
+// to do before Pause is over, and io.EOF when the container is gone. After the end of
+// ctx the reader holds no stream, and goes on with the next call.
 func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
+	b, err := r.next(ctx)
+	if err != nil {
+		r.Leave()
+	}
+	return b, err
+}
+
+func (r *Reader) next(ctx context.Context) (*record.Batch, error) {
 	for {
 		if err := r.ended(ctx); err != nil {
 			return nil, err
 		}
-		if !r.stream.isOpen() && !r.rest {
+		if r.stream == nil && !r.rest {
 			if err := r.open(ctx); err != nil {
 				return nil, err
 			}
 			continue
 		}
+		r.turn(ctx)
 		b, err := r.guarded(ctx)
 		if b != nil {
 			return b, nil
 		}
-		r.stream.close()
 		if err := r.ended(ctx); err != nil {
 			return nil, err
 		}
-		r.after(err)
+		if r.after(err); r.polled {
+			r.polled = false
+			return nil, source.ErrIdle
+		}
 	}
 }
 
-// guarded calls batch; the end of ctx breaks the stream that it waits for.
+// guarded calls batch; the end of ctx breaks the streams that it waits for.
 func (r *Reader) guarded(ctx context.Context) (*record.Batch, error) {
-	if r.stream.isOpen() {
-		defer context.AfterFunc(ctx, r.stream.abort)()
+	if s := r.stream; s != nil {
+		defer context.AfterFunc(ctx, s.abort)()
 	}
 	return r.batch()
 }
@@ -149,7 +195,7 @@ func (r *Reader) batch() (*record.Batch, error) {
 	var b *record.Batch
 	for {
 		for !r.holding {
-			if b != nil && !r.again && !r.rest && !r.dec.Ready() {
+			if b != nil && !r.again && !r.rest && !r.stream.dec.Ready() {
 				return b, nil
 			}
 			err := r.failure
@@ -180,15 +226,23 @@ func (r *Reader) batch() (*record.Batch, error) {
 // maxBatch bounds the bytes of a batch, unless one line is longer.
 const maxBatch = 64 << 10
 
+func (r *Reader) buffered() int {
+	if r.stream == nil {
+		return 0
+	}
+	return r.stream.dec.Buffered()
+}
+
 func (r *Reader) deliver(b *record.Batch) {
 	ln := &r.held
-	at := r.tracker.delivered(ln.out, ln.time, hash(ln.time, ln.data))
-	b.Append(at, outputs[ln.out], ln.data)
+	at := r.tracker.Delivered(ln.out, ln.time, replay.Hash(ln.time, ln.data))
+	b.Append(at, replay.Outputs[ln.out], ln.data)
 	if ln.cut {
 		b.Entries[len(b.Entries)-1].Flags |= record.Truncated
 		r.opener.Stats.Truncated.Add(1)
 	}
 	r.holding, r.unread = false, 0
+	r.fresh++
 	r.retry.reset()
 }
 
@@ -206,7 +260,7 @@ func (r *Reader) step() error {
 		}
 	} else {
 		if !r.again {
-			piece, err := r.dec.Next()
+			piece, err := r.stream.dec.Next()
 			if err != nil {
 				return err
 			}
@@ -220,37 +274,64 @@ func (r *Reader) step() error {
 	if len(ln.data) > 0 && ln.data[len(ln.data)-1] == '\r' && !ln.cut {
 		ln.data = ln.data[:len(ln.data)-1] // the terminal's, not the program's
 	}
-	if r.tracker.repeat(ln.out, ln.time, hash(ln.time, ln.data)) {
-		r.opener.Stats.Repeats.Add(1)
-		if r.window && r.tracker.out[ln.out].skipped > r.last {
-			r.unread = older(r.unread, ln.time)
-			return errGap
-		}
+	repeated := r.tracker.Repeat(ln.out, ln.time, replay.Hash(ln.time, ln.data))
+	if r.rest {
+		r.held, r.holding = ln, !repeated
 		return nil
 	}
-	if r.window && !r.tracker.overlaps(ln.out, ln.time) {
+	window := r.stream.window
+	switch {
+	case repeated && window > 0 && r.tracker.Skipped(ln.out) > window,
+		!repeated && window > 0 && !r.tracker.Found():
 		r.unread = older(r.unread, ln.time)
 		return errGap
+	}
+	if s := r.stream; s.window > 0 && s.follow && !s.proved {
+		s.proved, r.window = r.tracker.Found(), 0
+	}
+	if r.old != nil && (r.tracker.Found() || !repeated) {
+		r.turned()
+	}
+	if repeated {
+		r.opener.Stats.Repeats.Add(1)
+		return nil
 	}
 	r.held, r.holding = ln, true
 	return nil
 }
 
-// after decides what a stream's end means.
+// after decides what the end of a stream, or of what is left of one, means.
 func (r *Reader) after(err error) {
-	r.unread = r.incomplete()
-	r.again = false
+	s := r.stream
+	if errors.Is(err, errGap) {
+		r.missed(s.window)
+	}
+	if r.old != nil {
+		r.unread = 0 // the old stream has it
+		r.giveUpTurn()
+		r.opener.Stats.errors[rotation].Add(1)
+		return
+	}
+	if s == nil { // nothing is left of what was incomplete
+		r.rest, r.read = false, true
+		r.unread = r.incomplete()
+		return
+	}
+	r.closeStream()
 	switch {
 	case errors.Is(err, errGap):
-		r.rest = false
-	case r.rest: // nothing is left of what was incomplete
-		r.rest, r.read = false, true
-	case errors.Is(err, io.EOF) && r.follow:
+	case s.turned.Load():
+		r.rotated()
+	case errors.Is(err, io.EOF) && s.follow:
 		// The container stopped, as its die event is about to tell, or the engine ended
 		// the stream for reasons of its own: a restart, a log rotation.
 		r.retry.pause()
 	case errors.Is(err, io.EOF):
-		r.rest = true
+		r.reached(r.fresh)
+		r.retry.reset()
+		t := r.latest()
+		running := t.Container.Running && !t.Gone // then a line that is incomplete may still be ended
+		r.rest, r.polled = !running, running && t.Mode == source.Poll
 	default:
 		if !errors.Is(err, docker.ErrInBand) && !errors.Is(err, docker.ErrGarbage) {
 			err = fmt.Errorf("%w: %w", errStream, err)

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/source"
 )
 
 const (
-	// windowTail is how many of the last stored records are asked for first when a
-	// stream is opened again: the engine finds them at once, while it reads its log
-	// from the start to find a timestamp (seconds per gigabyte).
-	windowTail = 256
-
 	firstPause       = 100 * time.Millisecond
 	maxPause         = 2 * time.Second
 	unsupportedPause = time.Minute
@@ -22,33 +19,28 @@ const (
 	removing = 2 * time.Second
 )
 
-// stream is an open log stream of the engine.
+// stream is an open log of the engine.
 type stream struct {
 	body   io.ReadCloser
 	abort  context.CancelFunc
 	dec    *docker.Decoder
 	follow bool
-	tty    bool
-	// window: only the last records were asked for; that they overlap is to be seen.
-	window bool
-}
-
-func (s *stream) isOpen() bool { return s.body != nil }
-
-func (s *stream) buffered() int {
-	if s.dec == nil {
-		return 0
-	}
-	return s.dec.Buffered()
+	// window is how many of the last records were asked for, 0 = all: that they reach back
+	// to what was delivered is to be seen.
+	window int
+	proved bool // it was seen
+	opened time.Time
+	// silent ends a stream that is due to be replaced and brings nothing.
+	silent *time.Timer
+	turned atomic.Bool // it did
 }
 
 func (s *stream) close() {
-	if s.body == nil {
-		return
+	if s.silent != nil {
+		s.silent.Stop()
 	}
 	s.abort()
 	_ = s.body.Close() // nothing was written to it
-	s.body, s.dec = nil, nil
 }
 
 // retry paces attempts.
@@ -64,9 +56,10 @@ func (t *retry) pause() {
 	t.tries++
 }
 
-// open waits until there is reason to read, and opens a stream. It returns nil without
-// one when the situation is to be looked at again, and io.EOF when the container is
-// gone and all of it was read.
+// open waits until there is reason to read, and opens the log. It returns nil without
+// having done so when the situation is to be looked at again, source.ErrIdle when there
+// is nothing to do before Pause is over, and io.EOF when the container is gone and all
+// of it was read.
 func (r *Reader) open(ctx context.Context) error {
 	t := r.latest()
 	running := t.Container.Running && !t.Gone
@@ -74,16 +67,38 @@ func (r *Reader) open(ctx context.Context) error {
 	case r.gone, r.read && t.Gone:
 		return io.EOF
 	case r.read && !running:
-		return r.wait(ctx, 0)
+		return source.ErrIdle
 	}
 	// A container that was just seen to stop or to go needs no pause.
 	stopped := r.follow && !running && r.retry.tries <= 1
 	if pause := time.Until(r.retry.at); pause > 0 && !stopped {
+		if t.Mode == source.Poll {
+			return source.ErrIdle
+		}
 		return r.wait(ctx, pause)
 	}
-	options := docker.LogOptions{Follow: running, Since: r.Cursor().API.Since}
-	if r.window = r.incomplete() == 0 && !r.tracker.fresh() && r.tracker.distinct(); r.window {
-		options.Tail = r.last
+	s, err := r.connect(ctx, t, running && t.Mode != source.Poll)
+	if err != nil {
+		if err := r.ended(ctx); err != nil {
+			return err
+		}
+		return r.refused(err)
+	}
+	r.stream, r.follow, r.read = s, s.follow, false
+	r.failure, r.removing = nil, time.Time{}
+	if s.follow {
+		r.planTurn(s)
+	}
+	return nil
+}
+
+// connect opens the log from where it was read to, and prepares for what comes again.
+func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*stream, error) {
+	s := &stream{follow: follow, opened: time.Now()}
+	options := docker.LogOptions{Follow: follow, Since: r.Cursor().API.Since}
+	if !r.tracker.Fresh() && r.incomplete() == 0 && r.tracker.Distinct() {
+		s.window = r.nextWindow(follow)
+		options.Tail = s.window
 	}
 	life, abort := context.WithCancel(r.life)
 	stop := context.AfterFunc(ctx, abort)
@@ -91,24 +106,24 @@ func (r *Reader) open(ctx context.Context) error {
 	stop()
 	if err != nil {
 		abort()
-		if err := r.ended(ctx); err != nil {
-			return err
-		}
-		return r.refused(err)
+		return nil, err
 	}
-	r.opener.Stats.Opens.Add(1)
-	if !r.window && !r.tracker.fresh() {
-		r.opener.Stats.Full.Add(1)
+	s.body, s.abort, s.dec = body, abort, docker.NewDecoder(body, t.Container.TTY)
+	stats := r.opener.Stats
+	stats.Opens.Add(1)
+	if !follow {
+		stats.Polls.Add(1)
 	}
-	r.body, r.abort, r.follow, r.tty, r.read = body, abort, running, t.Container.TTY, false
-	r.dec = docker.NewDecoder(body, r.tty)
-	r.failure, r.again, r.holding, r.removing = nil, false, false, time.Time{}
+	if s.window == 0 && !r.tracker.Fresh() {
+		stats.Full.Add(1)
+	}
+	r.again, r.holding, r.fresh = false, false, 0
 	r.lines.forget()
-	r.tracker.reopen(options.Since)
-	return nil
+	r.tracker.Reopen(options.Since)
+	return s, nil
 }
 
-// refused deals with an engine that gave no stream.
+// refused deals with an engine that did not open the log.
 func (r *Reader) refused(err error) error {
 	switch {
 	case !errors.Is(err, docker.ErrConflict):
@@ -120,25 +135,40 @@ func (r *Reader) refused(err error) error {
 	}
 	if errors.Is(err, docker.ErrNotFound) {
 		// What was incomplete will not be read again: it is delivered as it is.
-		r.gone, r.rest, r.window = true, true, false
+		r.gone, r.rest = true, true
 		return nil
 	}
 	r.failed(err)
 	return nil
 }
 
-// wait returns when discovery knows something new, after d (0 = never), or with an
-// error when a context ends.
-func (r *Reader) wait(ctx context.Context, d time.Duration) error {
-	var timeout <-chan time.Time
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		timeout = timer.C
+// closeStream ends the open stream, if any. What was begun and not delivered will be
+// read again.
+func (r *Reader) closeStream() {
+	if r.stream == nil {
+		return
 	}
+	r.unread = r.incomplete()
+	r.again, r.holding = false, false
+	r.aged(r.stream)
+	r.stream.close()
+	r.stream = nil
+}
+
+func (r *Reader) aged(s *stream) {
+	if s.follow && r.opener.Stats.Aged != nil {
+		r.opener.Stats.Aged(time.Since(s.opened))
+	}
+}
+
+// wait returns when discovery knows something new, after d, or with an error when a
+// context ends.
+func (r *Reader) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-r.changed:
-	case <-timeout:
+	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.life.Done():

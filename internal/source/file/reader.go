@@ -23,8 +23,6 @@ const keptDone = 8
 // Stats counts what went wrong. It is shared by all readers of an Opener.
 type Stats struct {
 	Truncated   atomic.Int64 // lines cut at max_line
-	FileCut     atomic.Int64 // files that became shorter than what had been read
-	Missed      atomic.Int64 // times that a generation was gone before it was read
 	Descriptors atomic.Int64 // log files held open now
 }
 
@@ -61,10 +59,10 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 		log.Close()
 		return nil, err
 	}
-	if !found {
-		o.Stats.Missed.Add(1)
-	}
 	r := &Reader{Tailer: tailer, opener: o, done: from.Done}
+	if !found {
+		r.Add(source.LostRotated, 1)
+	}
 	r.clock.Last = from.Last[record.OutputNone]
 	r.Update(t)
 	if from.IsZero() && !t.Since.IsZero() && tailer.Birth() < t.Since.UnixNano() {
@@ -86,6 +84,7 @@ func (o *Opener) now() time.Time {
 // Reader reads one path.
 type Reader struct {
 	*tail.Tailer
+	source.Losses
 
 	opener  *Opener
 	target  source.Target
@@ -150,7 +149,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 }
 
 func (r *Reader) count() {
-	r.opener.Stats.FileCut.Add(int64(r.Tailer.Truncated))
+	r.Add(source.LostCut, int64(r.Tailer.Truncated))
 	if r.Tailer.Truncated > 0 {
 		r.scanned, r.Tailer.Truncated = 0, 0
 	}
@@ -161,7 +160,7 @@ func (r *Reader) count() {
 			r.opener.claims.release(d.FileID, d.Offset)
 		}
 	}
-	r.opener.Stats.Missed.Add(int64(r.Log.TakeMissed()))
+	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
 }
 
 // maxEntries bounds a batch of very short lines: what is beyond is read again.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/tail"
 )
@@ -25,12 +26,9 @@ import (
 // worst, and the attributes. What is longer is damage.
 const maxRecord = 1 << 20
 
-// Stats counts what went wrong. It is shared by all readers of an Opener.
+// Stats counts what the readers of an Opener did.
 type Stats struct {
-	Damaged     atomic.Int64 // holes of damaged bytes
 	Truncated   atomic.Int64 // lines cut at max_line
-	Missed      atomic.Int64 // times that generations may have been rotated away unseen
-	FileCut     atomic.Int64 // files that became shorter than what had been read
 	Descriptors atomic.Int64 // json-files held open now
 }
 
@@ -41,6 +39,8 @@ type Opener struct {
 	Stats   *Stats
 	// Early, if set, has what was opened before it was announced.
 	Early *tail.Early
+	// Keeper, if set, bounds what is held of rotated-away generations.
+	Keeper *tail.Keeper
 }
 
 // LogName returns the name of a container's json-file in its directory, which is
@@ -50,24 +50,20 @@ func LogName(dir string) string { return dir + "-json.log" }
 // Open implements source.Opener. The reader holds descriptors of all generations that
 // are not yet read, from now on.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
-	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Keeper: o.Keeper, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, max(from.Last[record.Stdout], from.Last[record.Stderr]))
 	if err != nil {
 		log.Close()
 		return nil, err
 	}
-	r := &Reader{Tailer: tailer, opener: o}
-	for output := range r.clocks {
-		r.clocks[output].Last = from.Last[output]
-	}
-	if from.File != nil && !found {
-		o.Stats.Missed.Add(1)
-	} else if from.Ahead != nil {
+	r := &Reader{Tailer: tailer, opener: o, tracker: replay.New(from, t.Since), newest: [2]int{-1, -1}}
+	switch {
+	case from.File != nil && !found:
+		r.Add(source.LostRotated, 1)
+	case from.File != nil && from.Ahead != nil:
 		r.ahead, r.aheadOf = from.Ahead.Pos, record.Output(from.Ahead.Output)
-	}
-	if from.API != nil { // it was read as a stream, the last time or before that
-		r.api = from.API
-		r.passed[record.Stdout], r.passed[record.Stderr] = from.API.Streams[0].Time, from.API.Streams[1].Time
+	case from.File == nil && from.API != nil: // it was read through the API, the last time
+		r.tracker.Reopen(0)
 	}
 	if from.IsZero() && !t.Since.IsZero() {
 		r.since = t.Since.UnixNano()
@@ -79,11 +75,15 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 // Reader reads one container's json-files. Its Log may be asked to Look by others.
 type Reader struct {
 	*tail.Tailer
+	source.Losses
 
 	opener *Opener
 	target source.Target
 	decoder
-	clocks [record.Outputs]record.Clock
+	tracker replay.Tracker
+	// newest is, per output, the entry of the batch in the making that the tracker was told
+	// of by its time only; -1 = none.
+	newest [2]int
 	parts  [record.Outputs]part
 	since  int64
 
@@ -91,11 +91,7 @@ type Reader struct {
 	ahead   position.FilePos
 	aheadOf record.Output
 	damaged bool // inside a hole
-
-	// Records up to passed were delivered from the stream of an earlier life, whose
-	// cursor api is kept until both outputs are past it.
-	passed [record.Outputs]int64
-	api    *position.APIPos
+	cut     bool // generations were let go: what follows is not the rest of what was read
 }
 
 // part is the beginning of a line whose end is not read yet.
@@ -107,6 +103,10 @@ type part struct {
 	start     position.FilePos // of its first record
 	pending   bool
 }
+
+// Held returns the rotated-away generations that are held, and the bytes of disk space
+// that only they occupy; anybody may call it.
+func (r *Reader) Held() (files int, bytes int64) { return r.Log.HeldBytes() }
 
 // Update implements source.Reader.
 func (r *Reader) Update(t source.Target) {
@@ -123,16 +123,26 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 	for {
 		b, final, err := r.Fill(ctx, r.opener.Pool, want)
 		r.count()
-		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrIdle) && r.stopped() {
+		if r.Gap() {
+			r.cut, r.damaged = true, false
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrIdle) && (r.stopped() || r.cut) {
 			if b := r.unterminated(); b != nil {
 				return b, nil
 			}
+		}
+		if errors.Is(err, source.ErrIdle) {
+			r.tracker.Resume() // the whole log was read again
 		}
 		if err != nil {
 			return nil, err
 		}
 		size := len(b.Arena)
 		whole := bytes.LastIndexByte(b.Arena, '\n') + 1
+		if r.cut {
+			r.cut = false
+			r.emitParts(b)
+		}
 		switch {
 		case whole > 0:
 			r.parse(b, whole)
@@ -148,6 +158,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 		}
 		if len(b.Entries) > 0 {
 			b.Source = r.target.Source
+			r.settleAll(b)
 			return b, nil
 		}
 		b.Done(record.Delivered) // nothing in it: only its memory goes back
@@ -155,14 +166,17 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 }
 
 func (r *Reader) count() {
-	r.opener.Stats.FileCut.Add(int64(r.Tailer.Truncated))
+	r.Add(source.LostCut, int64(r.Tailer.Truncated))
 	r.Tailer.Truncated, r.Tailer.Done = 0, r.Tailer.Done[:0]
-	r.opener.Stats.Missed.Add(int64(r.Log.TakeMissed()))
+	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
+	if generations, lines := r.TakeLetGo(); generations > 0 {
+		r.Add(source.LostHeld, max(lines, 1))
+	}
 }
 
 func (r *Reader) hole() {
 	if !r.damaged {
-		r.opener.Stats.Damaged.Add(1)
+		r.Add(source.LostDamaged, 1)
 	}
 	r.damaged = true
 }
@@ -195,12 +209,6 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 	if rec.output == r.aheadOf && r.behindAhead(pos) || rec.time < r.since {
 		return
 	}
-	if passed := r.passed[rec.output]; passed != 0 {
-		if rec.time <= passed {
-			return
-		}
-		r.passed[rec.output] = 0
-	}
 	p := &r.parts[rec.output]
 	if p.pending && rec.time != p.time { // parts share the first one's time: that line never ended
 		r.emitJoined(b, p, rec.output)
@@ -215,9 +223,15 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 		return
 	}
 	text = strip(text)
-	e := record.Entry{Output: rec.output, Time: r.clocks[rec.output].Next(rec.time)}
+	e := record.Entry{Output: rec.output}
 	if len(text) > r.opener.MaxLine {
 		text, e.Flags = text[:r.opener.MaxLine], record.Truncated
+	}
+	var fresh bool
+	if e.Time, fresh = r.fresh(b, rec.output, rec.time, text); !fresh {
+		return
+	}
+	if e.Flags != 0 {
 		r.opener.Stats.Truncated.Add(1)
 	}
 	e.Len = uint32(len(text))
@@ -228,6 +242,38 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 		b.Arena = append(b.Arena, text...)
 	}
 	b.Entries = append(b.Entries, e)
+}
+
+// fresh notes a line that is to be the next entry of b and returns the entry's timestamp;
+// ok is false for one that was delivered before. In the usual case it costs two
+// comparisons: the hash of a line is taken of the last one of a batch only.
+func (r *Reader) fresh(b *record.Batch, output record.Output, time int64, text []byte) (at int64, ok bool) {
+	i := replay.Index(output)
+	if !r.tracker.Replaying(i) {
+		if at, ok := r.tracker.Newer(i, time); ok {
+			r.newest[i] = len(b.Entries)
+			return at, true
+		}
+	}
+	h := replay.Hash(time, text)
+	if r.tracker.Replaying(i) && r.tracker.Repeat(i, time, h) {
+		return 0, false
+	}
+	r.settle(b, i)
+	return r.tracker.Delivered(i, time, h), true
+}
+
+// settle tells the tracker what its newest record of an output was, before b is handed out.
+func (r *Reader) settle(b *record.Batch, i int) {
+	if n := r.newest[i]; n >= 0 {
+		r.tracker.Anchor(i, b.Line(n))
+		r.newest[i] = -1
+	}
+}
+
+func (r *Reader) settleAll(b *record.Batch) {
+	r.settle(b, 0)
+	r.settle(b, 1)
 }
 
 // behindAhead tells whether pos was passed in an earlier life by the output that was
@@ -276,32 +322,48 @@ func (r *Reader) unterminated() *record.Batch {
 	for i := range r.parts {
 		size += len(r.parts[i].text)
 	}
-	var b *record.Batch
-	for output := range r.parts {
-		p := &r.parts[output]
-		if !p.pending {
-			continue
-		}
-		if b == nil {
-			b = r.opener.Pool.Force(size)
-			b.Source = r.target.Source
-		}
-		r.emitJoined(b, p, record.Output(output))
+	if !r.parts[record.Stdout].pending && !r.parts[record.Stderr].pending {
+		return nil
+	}
+	r.cut = false
+	b := r.opener.Pool.Force(size)
+	b.Source = r.target.Source
+	r.emitParts(b)
+	r.settleAll(b)
+	if len(b.Entries) == 0 { // it was delivered before
+		b.Done(record.Delivered)
+		return nil
 	}
 	return b
 }
 
+// emitParts ends the lines whose end will not be read.
+func (r *Reader) emitParts(b *record.Batch) {
+	for output := range r.parts {
+		if p := &r.parts[output]; p.pending {
+			r.emitJoined(b, p, record.Output(output))
+		}
+	}
+}
+
 func (r *Reader) emitJoined(b *record.Batch, p *part, output record.Output) {
-	e := record.Entry{Output: output, Time: r.clocks[output].Next(p.time)}
-	if p.truncated {
+	text, truncated := strip(p.text), p.truncated
+	if truncated {
+		text = p.text
+	}
+	at, fresh := r.fresh(b, output, p.time, text)
+	*p = part{} // long lines are rare: their memory is not kept
+	if !fresh {
+		return
+	}
+	e := record.Entry{Output: output, Time: at}
+	if truncated {
 		e.Flags = record.Truncated
 		r.opener.Stats.Truncated.Add(1)
 	}
-	text := strip(p.text)
 	e.Off, e.Len = uint32(len(b.Arena)), uint32(len(text))
 	b.Arena = append(b.Arena, text...)
 	b.Entries = append(b.Entries, e)
-	*p = part{} // long lines are rare: their memory is not kept
 }
 
 // strip removes the carriage return that a terminal, or Windows, puts before a newline.
@@ -311,13 +373,11 @@ func strip(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\r")) }
 // cursor stays at its first part, and says how far the other output is.
 func (r *Reader) Cursor() position.Cursor {
 	here := r.Pos()
-	c := position.Cursor{File: &here}
-	if r.passed != [record.Outputs]int64{} {
-		c.API = r.api
+	c := r.tracker.Cursor(r.incomplete())
+	if r.tracker.Replaying(0) || r.tracker.Replaying(1) {
+		return c // reading begins with the oldest generation again, until it is through
 	}
-	for output := range r.clocks {
-		c.Last[output] = r.clocks[output].Last
-	}
+	c.File = &here
 	out, err := &r.parts[record.Stdout], &r.parts[record.Stderr]
 	switch {
 	case out.pending && err.pending && older(out, err):
@@ -336,6 +396,17 @@ func (r *Reader) Cursor() position.Cursor {
 		c.File = &start
 	}
 	return c
+}
+
+// incomplete returns the timestamp of the oldest line whose end is not read, 0 = none.
+func (r *Reader) incomplete() int64 {
+	var oldest int64
+	for i := range r.parts {
+		if p := &r.parts[i]; p.pending && (oldest == 0 || p.time < oldest) {
+			oldest = p.time
+		}
+	}
+	return oldest
 }
 
 // reached returns how far an output is: here, or where it was in an earlier life.

@@ -1,0 +1,180 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+// schema is the part of an OpenAPI schema that the document uses.
+type schema struct {
+	Ref        string `yaml:"$ref"`
+	Type       string
+	Enum       []string
+	Required   []string
+	Properties map[string]*schema
+	Additional any `yaml:"additionalProperties"`
+	Items      *schema
+}
+
+type document struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		Responses map[string]struct {
+			Content map[string]struct{ Schema *schema }
+		}
+	}
+	Components struct{ Schemas map[string]*schema }
+}
+
+// served returns the document as the agent serves it.
+func served(t *testing.T) document {
+	t.Helper()
+	code, body := get(t, Handler(Routes{}), "GET", "/api/v1/openapi.yaml")
+	var d document
+	if err := yaml.Load([]byte(body), &d, yaml.WithKnownFields(false)); err != nil || code != 200 || !strings.HasPrefix(d.OpenAPI, "3.") {
+		t.Fatalf("%d, OpenAPI %q, %v", code, d.OpenAPI, err)
+	}
+	return d
+}
+
+func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
+	var want []string
+	for _, r := range (Routes{Registry: prometheus.NewRegistry()}).table() {
+		want = append(want, "get "+r.path)
+	}
+	var got []string
+	for path, methods := range served(t).Paths {
+		for method := range methods {
+			got = append(got, method+" "+path)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("openapi.yaml (-routes +description):\n%s", diff)
+	}
+}
+
+func TestRealAnswersAreAsDescribed(t *testing.T) {
+	d, board := served(t), &health.Board{}
+	board.Set("a", health.Degraded, "why")
+	board.Set("b", health.Healthy, "")
+	ready := false
+	h := Handler(Routes{prometheus.NewRegistry(), board.Report, func() bool { return ready }, someContainers})
+	for _, request := range []struct{ path, query string }{
+		{"/", ""}, {"/metrics", ""}, {"/health", ""}, {"/ready", ""}, {"/api/v1/openapi.yaml", ""},
+		{"/api/v1/containers", ""}, {"/api/v1/containers", "?name=["},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", request.path+request.query, nil))
+		response, ok := d.Paths[request.path]["get"].Responses[fmt.Sprint(w.Code)]
+		if !ok {
+			t.Errorf("%s: code %d is not described", request.path, w.Code)
+			continue
+		}
+		kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+		content, ok := response.Content[kind]
+		if !ok {
+			t.Errorf("%s: answers with %s, described are %v", request.path, kind, slices.Collect(maps.Keys(response.Content)))
+			continue
+		}
+		if kind != "application/json" {
+			continue
+		}
+		var body any
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+			t.Fatal(err)
+		}
+		for _, wrong := range d.check(content.Schema, body, request.path) {
+			t.Error(wrong)
+		}
+	}
+}
+
+// The fields of the answer and of the description are the same, both ways, whatever
+// an example happens to leave out.
+func TestEveryFieldOfAContainerIsDescribed(t *testing.T) {
+	described := served(t).Components.Schemas["Container"]
+	var want []string
+	for f := range reflect.TypeFor[source.Status]().Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		want = append(want, name)
+		if required := options == ""; required != slices.Contains(described.Required, name) {
+			t.Errorf("%s: always there is %v, the description says otherwise", name, required)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(described.Properties))); diff != "" {
+		t.Errorf("fields (-source.Status +description):\n%s", diff)
+	}
+}
+
+func TestTheCheckSeesWhatIsWrong(t *testing.T) {
+	d := served(t)
+	for _, body := range []string{
+		`{"containers": 1}`, `{}`, `{"containers": [], "more": 1}`, `{"containers": [{}]}`, `{"containers": [{"id": 7}]}`,
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(body), &value); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.check(d.Components.Schemas["Containers"], value, "x")) == 0 {
+			t.Errorf("%s passes", body)
+		}
+	}
+}
+
+// check returns how value differs from the schema.
+func (d document) check(s *schema, value any, at string) (wrong []string) {
+	if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
+		if s = d.Components.Schemas[name]; s == nil {
+			return []string{at + ": there is no schema " + name}
+		}
+	}
+	kind := map[reflect.Kind]string{
+		reflect.String: "string", reflect.Bool: "boolean", reflect.Float64: "number", reflect.Slice: "array", reflect.Map: "object",
+	}[reflect.ValueOf(value).Kind()]
+	if n, ok := value.(float64); ok && s.Type == "integer" && n == float64(int64(n)) {
+		kind = "integer"
+	}
+	if kind != s.Type {
+		return []string{fmt.Sprintf("%s: is %s, described as %s", at, kind, s.Type)}
+	}
+	switch v := value.(type) {
+	case string:
+		if s.Enum != nil && !slices.Contains(s.Enum, v) {
+			wrong = append(wrong, fmt.Sprintf("%s: %q is none of %v", at, v, s.Enum))
+		}
+	case []any:
+		for i, item := range v {
+			wrong = append(wrong, d.check(s.Items, item, fmt.Sprintf("%s[%d]", at, i))...)
+		}
+	case map[string]any:
+		for _, name := range s.Required {
+			if _, ok := v[name]; !ok {
+				wrong = append(wrong, at+"."+name+": is missing")
+			}
+		}
+		for name, field := range v {
+			if s.Properties[name] != nil {
+				wrong = append(wrong, d.check(s.Properties[name], field, at+"."+name)...)
+			} else if s.Additional == false {
+				wrong = append(wrong, at+"."+name+": is not described")
+			}
+		}
+	}
+	return wrong
+}

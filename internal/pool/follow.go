@@ -1,0 +1,118 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// slot tells whether a job is to be followed: it may be, and has a slot. If it should have
+// another one's, that one's stream is ended.
+func (p *Pool) slot(j *job) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !j.mayFollow() {
+		p.giveBack(j)
+		return false
+	}
+	for {
+		ok, victim := p.slots.ask(j, time.Now())
+		if victim == nil {
+			return ok
+		}
+		if victim.state == following && victim.stop != nil {
+			victim.evicted = true
+			victim.stop()
+			return false
+		}
+		p.slots.giveBack(victim) // it has not begun
+	}
+}
+
+// mayFollow tells whether a stream is what the job is to be read by. The caller holds
+// the pool's lock.
+func (j *job) mayFollow() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.target.Container
+	api := j.target.Mode == source.Stream || j.target.Mode == source.File && j.fallen.reason != ""
+	return api && !j.target.Gone && !j.done.Load() && c != nil && c.Running && j.ctx.Err() == nil
+}
+
+// giveBack takes a job's slot and gives it to the busiest of those without one. The
+// caller holds the pool's lock.
+func (p *Pool) giveBack(j *job) {
+	if !p.slots.has(j) {
+		return
+	}
+	p.slots.giveBack(j)
+	now := time.Now()
+	var best *job
+	var most float64
+	for _, other := range p.jobs {
+		if other == j || other.byFile || p.slots.has(other) || !other.mayFollow() {
+			continue
+		}
+		if rate, _ := other.volume.at(now); best == nil || rate > most {
+			best, most = other, rate
+		}
+	}
+	if best == nil {
+		return
+	}
+	if ok, _ := p.slots.ask(best, now); ok {
+		p.wakeLocked(best)
+	}
+}
+
+// follow is the goroutine of a job that has a slot: it reads until the container stands
+// still or the slot is given to another one.
+func (j *job) follow(ctx context.Context) {
+	if j.begun { // a panic brought us here
+		j.failed.Store(true)
+	}
+	j.begun = true
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(j.ctx, stop)()
+	j.p.mu.Lock()
+	j.stop = stop
+	if j.evicted {
+		stop()
+	}
+	j.p.mu.Unlock()
+	j.setMode(source.Stream)
+	next := again{more: true}
+	for run.Err() == nil {
+		if next = j.read(run); next.more {
+			continue
+		}
+		if next.ended || next.pause == 0 || j.isGone() {
+			break
+		}
+		task.Sleep(run, next.pause)
+	}
+	if l, ok := j.reader.(leaver); ok {
+		l.Leave()
+	}
+	if run.Err() != nil {
+		next = again{more: true}
+	}
+	j.begun = false
+	j.p.unfollow(j, next)
+}
+
+// unfollow ends what follow was.
+func (p *Pool) unfollow(j *job, next again) {
+	j.setMode(source.Poll)
+	p.mu.Lock()
+	p.giveBack(j)
+	j.stop, j.evicted, j.state = nil, false, running
+	j.mu.Lock()
+	next.more = !next.ended && (next.more || j.changed)
+	j.mu.Unlock()
+	p.mu.Unlock()
+	p.put(j, next)
+}

@@ -1,0 +1,96 @@
+package pool
+
+import (
+	"math"
+	"time"
+)
+
+// slots decides which containers are followed when there are more than streams.max: the
+// busiest. The others are polled. It is pure bookkeeping: the pool calls it under its
+// lock, and starts and ends the streams.
+//
+// A slot that is free goes to whoever asks. When there is none, a container that was
+// found to talk gets that of the one that has been silent the longest, or else that of
+// the one with the lowest rate if its own is at least twice as high. So that slots do
+// not flap, a container keeps its slot for two polls after it last spoke, or after it
+// got it from a quieter one.
+type slots struct {
+	max     int
+	keep    time.Duration
+	holders map[*job]time.Time // since when
+	// Evicted counts by reason.
+	idle, volume int64
+}
+
+func newSlots(max int, poll time.Duration) slots {
+	return slots{max: max, keep: 2 * poll, holders: map[*job]time.Time{}}
+}
+
+func (s *slots) has(j *job) bool {
+	_, ok := s.holders[j]
+	return ok
+}
+
+// ask gives j a slot if one is free, and tells whether it has one now. If not, victim
+// is the holder whose slot j should have instead, nil when they are all busier.
+func (s *slots) ask(j *job, now time.Time) (ok bool, victim *job) {
+	if s.has(j) {
+		return true, nil
+	}
+	if len(s.holders) < s.max {
+		s.holders[j] = now
+		return true, nil
+	}
+	rate, last := j.volume.at(now)
+	if last.IsZero() || now.Sub(last) > s.keep {
+		return false, nil // it says nothing
+	}
+	var silent, slow *job
+	var silentSince time.Time
+	least := rate / 2
+	for h, since := range s.holders {
+		if h.evicted {
+			return false, nil // one slot at a time is enough to wait for
+		}
+		hRate, hLast := h.volume.at(now)
+		if now.Sub(hLast) >= s.keep && (silent == nil || hLast.Before(silentSince)) {
+			silent, silentSince = h, hLast
+		}
+		if hRate < least && now.Sub(since) >= s.keep {
+			slow, least = h, hRate
+		}
+	}
+	switch {
+	case silent != nil:
+		s.idle++
+		return false, silent
+	case slow != nil:
+		s.volume++
+	}
+	return false, slow
+}
+
+// giveBack takes j's slot back.
+func (s *slots) giveBack(j *job) { delete(s.holders, j) }
+
+// volume is the recent volume of a log: bytes per second, halved every half-life.
+type volume struct {
+	rate float64
+	last time.Time // when something was read last
+}
+
+// memory is the time constant of a rate that decays.
+const memory = 30 * time.Second
+
+func (v *volume) add(bytes int, now time.Time) {
+	rate, _ := v.at(now)
+	v.rate, v.last = rate+float64(bytes)/memory.Seconds(), now
+}
+
+// at returns the rate, in bytes per second, and when something was read last.
+func (v *volume) at(now time.Time) (rate float64, last time.Time) {
+	if v.last.IsZero() {
+		return 0, v.last
+	}
+	return v.rate * math.Exp(-now.Sub(v.last).Seconds()/memory.Seconds()), v.last
+}

@@ -1,0 +1,200 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+// turn reads a job for a while.
+func (j *job) turn(ctx context.Context) again {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(j.ctx, cancel)()
+	if j.ctx.Err() != nil { // not wanted any more
+		j.close()
+		j.done.Store(true)
+		return again{ended: true}
+	}
+	if moved := j.choose(); moved || j.p.slot(j) {
+		return again{more: moved, stream: !moved}
+	}
+	return j.read(ctx)
+}
+
+// choose settles how the job is read: through the API or its file. It tells whether
+// somebody else is to give it its turn.
+func (j *job) choose() (moved bool) {
+	j.mu.Lock()
+	file := j.target.Mode == source.File && j.fallen.reason == ""
+	watch := file && j.mode != source.File
+	j.mu.Unlock()
+	switch {
+	case !file:
+		j.setMode(source.Poll)
+	case watch:
+		j.watch()
+		j.setMode(source.File)
+	}
+	j.p.mu.Lock()
+	defer j.p.mu.Unlock()
+	moved = j.byFile != file
+	j.byFile = file
+	return moved
+}
+
+// read is what a turn consists of, in a worker or in the job's own goroutine.
+func (j *job) read(ctx context.Context) again {
+	if j.failed.Load() && j.mode != source.File && j.outstanding() == 0 {
+		// What does not fit is not asked for in vain.
+		if j.p.Dispatcher.WaitRoom(ctx, j.id) != nil {
+			return again{}
+		}
+	}
+	ready, err := j.prepare()
+	if err != nil {
+		if j.pause >= maxPause && j.isGone() {
+			j.finish()
+			return again{ended: true} // it will never open
+		}
+		return j.retry(ctx, "open log", err)
+	}
+	if !ready {
+		return again{pause: settle}
+	}
+	began := time.Now()
+	for read := 0; j.goesOn(read, began); read++ {
+		err := j.step(ctx)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return again{}
+		case errors.Is(err, source.ErrIdle):
+			j.tellExits(ctx)
+			return j.rest(read > 0)
+		case errors.Is(err, io.EOF):
+			return j.end(ctx)
+		case j.failed.Load():
+			return again{more: true}
+		default:
+			return j.retry(ctx, "read log", err) // its place is an offset: nothing to close
+		}
+		if j.failed.Load() {
+			break
+		}
+	}
+	if l, ok := j.reader.(leaver); ok && j.mode == source.Poll {
+		l.Leave() // whoever waits for a turn holds no connection
+	}
+	return again{more: true}
+}
+
+// leaver is what readers of the API offer: they let go of what is open, and go on later.
+type leaver interface{ Leave() }
+
+// goesOn tells whether the turn is not over yet: a poll is read to its end, if there is one.
+func (j *job) goesOn(read int, began time.Time) bool {
+	if j.mode == source.Poll {
+		return time.Since(began) < pollTime
+	}
+	return read < quantum
+}
+
+// end ends a job whose reader is through with a log that is gone.
+func (j *job) end(ctx context.Context) again {
+	j.tellExits(ctx)
+	if j.tracker != nil && !j.tracker.Settled() {
+		return again{pause: endPause} // hold it until all of it is delivered, or read again
+	}
+	if !j.finish() {
+		return again{more: true}
+	}
+	return again{ended: true}
+}
+
+// step reads one batch and hands it over.
+func (j *job) step(ctx context.Context) error {
+	b, err := j.reader.Next(ctx)
+	if l, ok := j.reader.(source.Loser); ok {
+		if losses := l.TakeLosses(); len(losses) > 0 {
+			j.lost(ctx, losses)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	bytes := 0
+	for i := range b.Entries {
+		bytes += int(b.Entries[i].Len)
+	}
+	src, lines := b.Source, len(b.Entries)
+	b.Filled()
+	j.tracker.Track(b, j.cursor())
+	if err := j.p.Dispatcher.Deliver(ctx, b); err != nil {
+		return err
+	}
+	j.failing, j.pause = false, 0
+	j.count(lines, bytes)
+	j.p.Read(src, lines, bytes)
+	j.tellExits(ctx)
+	return nil
+}
+
+// rest decides how a log that has nothing more to read is woken.
+func (j *job) rest(busy bool) again {
+	if c := j.cursor(); c.File != nil && c.File.FileID != (position.FileID{}) || c.File == nil && j.tracker.Read().IsZero() {
+		j.tracker.Advance(c)
+	}
+	if r, ok := j.reader.(pausing); ok {
+		pause := r.Pause()
+		// A follower rests only when its container stands still; this one has just started.
+		return again{pause: pause, more: pause > 0 && j.mode == source.Stream}
+	}
+	if busy {
+		j.armed.Store(false) // it fired, or there was nothing to be armed
+	}
+	if busy || j.p.Watcher == nil {
+		return again{pause: settle}
+	}
+	r, ok := j.reader.(tailing)
+	if !ok || j.armed.Swap(true) {
+		return again{}
+	}
+	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
+	if err != nil {
+		j.armed.Store(false) // the sweep comes by
+	}
+	return again{more: ready}
+}
+
+// pausing is what readers offer that are not woken by hints.
+type pausing interface{ Pause() time.Duration }
+
+// retry logs the first of a row of failures, and pauses longer after each. A container
+// whose file cannot be read goes on through the API.
+func (j *job) retry(ctx context.Context, what string, err error) again {
+	if ctx.Err() != nil {
+		return again{}
+	}
+	if j.fall(err) {
+		return again{more: true}
+	}
+	j.complain(what, err)
+	j.pause = min(max(2*j.pause, 100*time.Millisecond), maxPause)
+	return again{pause: j.pause}
+}
+
+func (j *job) complain(what string, err error) {
+	if !j.failing {
+		j.mu.Lock()
+		name := j.target.Source.Name
+		j.row.failure = err.Error()
+		j.mu.Unlock()
+		j.p.Log.Warn(what+" failed; trying again", "source", name, "id", j.id, "error", err)
+	}
+	j.failing = true
+}

@@ -1,0 +1,299 @@
+// Package replay knows what of a container's log was delivered, and tells which of the
+// records that a reopened log brings were delivered before. It is the one cursor of all
+// readers of containers: what one of them delivered, another does not repeat, and what
+// one of them left, another goes on with.
+//
+// A Tracker has one user at a time and owns no memory but its own, which is bounded.
+// It promises that, whatever place the log is read from again, each record is delivered
+// once; the exceptions are listed at Tracker.
+package replay
+
+import (
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
+)
+
+const (
+	// Slack is how far, in ns, the engine may have written records out of order of their
+	// timestamps. It takes the time per output before it writes, so stderr's can be later
+	// in the log than a younger one of stdout's.
+	Slack = int64(10 * time.Second)
+	// stepBack is the difference in ns from which on an older timestamp on one output
+	// means that the clock was set back. Below, it is a small correction.
+	stepBack = int64(time.Second)
+	// maxSeen bounds the hashes of one output.
+	maxSeen = 1024
+)
+
+// Outputs maps the index of an output here and in position.APIPos to the output.
+var Outputs = [2]record.Output{record.Stdout, record.Stderr}
+
+// Index is the inverse of Outputs.
+func Index(o record.Output) int { return int(o - record.Stdout) }
+
+// Tracker is the progress in one container's log, per output.
+//
+// Asking the engine for "since T" brings, from Docker 20.10, the records with T or a
+// later timestamp, and from newer engines all from the first such record on. Either way
+// all records at or after T come, in log order, and perhaps some older ones. What was
+// delivered is, per output, the log up to some record. So a reader asks from Slack
+// before the newest delivered timestamp (or from any earlier place), and the Tracker
+// per output
+//   - drops what is older than the output's newest, up to the first that is not: those
+//     lie before it in the log (its anchor);
+//   - from there on drops what is in the output's list, which has a hash of every
+//     record delivered since the anchor; each hash drops one record.
+//
+// While a line is incomplete, the place to ask from is the line's timestamp at the latest.
+//
+// Exceptions, in which records may be repeated but none is lost: the clock was set back
+// by a second or more, or more than maxSeen records of one output follow in a second
+// of stopped or reversed time. In one, records may be lost: Docker 20.10 cannot be
+// asked for what it logged while nothing was read and after the clock was set back by
+// more than Slack.
+type Tracker struct {
+	out [2]output
+	// newest is the largest timestamp delivered, or what it was set back to.
+	newest int64
+	// floor is what is never asked before: the start that the user chose.
+	floor int64
+	// asked is the timestamp that the log is read from since it was opened.
+	asked int64
+	// unsure is set when the cursor may have been taken while a line was incomplete, whose
+	// head then lies before what was delivered.
+	unsure bool
+}
+
+// output is the progress on stdout or stderr.
+type output struct {
+	clock record.Clock
+	// time is the largest timestamp delivered; 0 = none.
+	time int64
+	// seen has the hashes of the records delivered since the anchor, in log order.
+	seen []uint64
+	// recent are the hashes of the last records, whatever their time.
+	recent [64]uint64
+	next   int
+
+	reading
+}
+
+// reading is what is expected of one output of a log that was opened again.
+type reading struct {
+	anchor  int64    // time, when the log was opened
+	before  bool     // the anchor is still to come
+	drop    []uint64 // what is still to be dropped
+	found   bool     // a hash matched: the log surely overlaps what was delivered
+	skipped int      // records dropped before the anchor
+}
+
+// Reading is the state of one reading of the log, for who has two of them open.
+type Reading struct {
+	asked int64
+	out   [2]reading
+}
+
+// Save returns the state of the present reading.
+func (t *Tracker) Save() Reading {
+	r := Reading{asked: t.asked}
+	for i := range t.out {
+		r.out[i] = t.out[i].reading
+		r.out[i].drop = slices.Clone(r.out[i].drop)
+	}
+	return r
+}
+
+// Restore goes on with a reading that was saved; nothing was delivered since.
+func (t *Tracker) Restore(r Reading) {
+	t.asked = r.asked
+	for i := range t.out {
+		t.out[i].reading = r.out[i]
+	}
+}
+
+// New returns a Tracker that goes on from a cursor, or from since if the container was
+// never seen (zero = from the start).
+func New(c position.Cursor, since time.Time) Tracker {
+	var t Tracker
+	if !since.IsZero() {
+		t.floor = since.UnixNano()
+	}
+	for i, o := range Outputs {
+		t.out[i].clock.Last = c.Last[o]
+	}
+	if c.API == nil {
+		return t
+	}
+	t.floor = c.API.Since
+	for i, s := range c.API.Streams {
+		t.out[i].time, t.out[i].seen = s.Time, slices.Clone(s.Seen)
+		t.newest = max(t.newest, s.Time)
+	}
+	t.unsure = t.floor != t.newest-Slack
+	t.newest = min(t.newest, t.floor+Slack) // lower after the clock was set back
+	return t
+}
+
+// Hash identifies a record among those of its output: by its timestamp and its line as
+// it was delivered.
+func Hash(time int64, line []byte) uint64 {
+	return xxhash.Sum64(line) ^ uint64(time)*0x9e3779b97f4a7c15
+}
+
+// Fresh tells that nothing was delivered yet.
+func (t *Tracker) Fresh() bool { return t.newest == 0 }
+
+// Unsure tells that a line may have been incomplete when the cursor was taken: the log
+// is then to be read from Since, and not only its end.
+func (t *Tracker) Unsure() bool { return t.unsure }
+
+// Distinct tells whether records can be known by their timestamp and text alone. Where
+// the clock counts nanoseconds, no two records of an output share a timestamp; where it
+// is coarser, equal lines may.
+func (t *Tracker) Distinct() bool {
+	for i := range t.out {
+		if at := t.out[i].time; at != 0 && at%1000 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Since is the timestamp (ns since the epoch) to ask from when no line is incomplete.
+func (t *Tracker) Since() int64 { return max(t.floor, t.newest-Slack) }
+
+// Reopen prepares for a log that is read again from the timestamp asked on.
+func (t *Tracker) Reopen(asked int64) {
+	t.asked = asked
+	for i := range t.out {
+		o := &t.out[i]
+		o.anchor, o.before = o.time, o.time != 0
+		o.drop = append(o.drop[:0], o.seen...)
+		o.found, o.skipped = false, 0
+	}
+}
+
+// Resume is the opposite of Reopen: what comes now was never delivered.
+func (t *Tracker) Resume() {
+	for i := range t.out {
+		o := &t.out[i]
+		o.before, o.drop = false, o.drop[:0]
+	}
+}
+
+// Replaying tells whether records of output i may come that were delivered.
+func (t *Tracker) Replaying(i int) bool { return t.out[i].before || len(t.out[i].drop) > 0 }
+
+// Skipped returns how many records of output i came before its anchor since Reopen.
+func (t *Tracker) Skipped(i int) int { return t.out[i].skipped }
+
+// Found tells whether a record came since Reopen that was surely delivered. If no line
+// was incomplete by then, the log was read from before the end of what was delivered:
+// nothing is missing, whatever place it was read from.
+func (t *Tracker) Found() bool { return t.out[0].found || t.out[1].found }
+
+// Repeat tells whether a record of output i was delivered before, and takes note.
+func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
+	o := &t.out[i]
+	if !o.before && len(o.drop) == 0 {
+		return o.twice(time, h)
+	}
+	anchor := o.before
+	if o.before {
+		if time < o.anchor {
+			o.skipped++
+			return true
+		}
+		o.before = false
+		if time > o.anchor {
+			o.drop = o.drop[:0] // the anchor is not there any more, nor what followed it
+			return false
+		}
+		// Older than what was asked for, and yet it came, first of all: the rest of a long
+		// line whose head lies before the place where the engine began.
+		if time < t.asked {
+			return true
+		}
+	}
+	at := slices.Index(o.drop, h)
+	if at < 0 && anchor && time%1000 != 0 {
+		// The anchor by its time, though not by its text: the rest of a long line whose head
+		// lies before the place where the reading began.
+		o.found = true
+		return true
+	}
+	if at < 0 {
+		return o.twice(time, h)
+	}
+	o.drop = slices.Delete(o.drop, at, at+1)
+	o.found = true
+	return true
+}
+
+// twice tells whether a record came just before: when the engine rotates a json-file, it
+// sends the last record of the old file again, or the last few. Only where the clock counts
+// nanoseconds, because an equal line may have the same time elsewhere.
+func (o *output) twice(time int64, h uint64) bool {
+	return time <= o.time && time%1000 != 0 && slices.Contains(o.recent[:], h)
+}
+
+// Newer is Delivered for the usual case, without a hash: it tells whether time is later
+// than all of output i, and if so takes note and returns the timestamp of the entry. The
+// caller then says with Anchor what the record was, before it takes a Cursor or
+// delivers another one.
+func (t *Tracker) Newer(i int, time int64) (at int64, ok bool) {
+	o := &t.out[i]
+	if time <= o.time {
+		return 0, false
+	}
+	o.time, o.seen = time, o.seen[:0]
+	t.newest = max(t.newest, time)
+	return o.clock.Next(time), true
+}
+
+// Anchor gives the line of the last record for which Newer was true.
+func (t *Tracker) Anchor(i int, line []byte) {
+	o := &t.out[i]
+	o.seen = append(o.seen[:0], Hash(o.time, line))
+}
+
+// Delivered notes a record of output i and returns the timestamp of its entry.
+func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
+	o := &t.out[i]
+	switch {
+	case time > o.time:
+		o.time, o.seen = time, append(o.seen[:0], h)
+	case o.time-time >= stepBack || len(o.seen) >= maxSeen:
+		if o.time-time >= stepBack {
+			t.newest, t.floor = time, min(t.floor, time-Slack)
+		}
+		o.time, o.seen = time, append(o.seen[:0], h)
+	default:
+		o.seen = append(o.seen, h)
+	}
+	o.recent[o.next] = h
+	o.next = (o.next + 1) % len(o.recent)
+	t.newest = max(t.newest, time)
+	return o.clock.Next(time)
+}
+
+// Cursor returns the place behind what was delivered; incomplete is the timestamp of
+// the oldest record that was read and not delivered, 0 = none.
+func (t *Tracker) Cursor(incomplete int64) position.Cursor {
+	pos := &position.APIPos{Since: t.Since()}
+	if incomplete != 0 {
+		// More than Slack before the newest, so that who reads the cursor can tell.
+		pos.Since = min(pos.Since, incomplete, t.newest-Slack-1)
+	}
+	c := position.Cursor{API: pos}
+	for i, o := range Outputs {
+		pos.Streams[i] = position.StreamPos{Time: t.out[i].time, Seen: slices.Clone(t.out[i].seen)}
+		c.Last[o] = t.out[i].clock.Last
+	}
+	return c
+}

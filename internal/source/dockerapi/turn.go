@@ -1,0 +1,137 @@
+package dockerapi
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/source"
+)
+
+// A turn replaces a follow stream by a successor, make before break. The successor is
+// opened on the log's last records and read until one comes that was delivered already:
+// then it began before the end of what the old stream brought, nothing lies between the
+// two, and the old one is closed. What both bring is told apart by the cursor, as after
+// any reopening. A successor that does not get so far in turnTimeout is given up, and the
+// old stream goes on.
+//
+// The agent does not wait for a frame of the container to match the two by: one
+// that says nothing has its stream replaced as well. Its stream, in whose reading the
+// caller sits, is ended when the turn is overdue, and opened again from the cursor.
+const (
+	turnTimeout = 10 * time.Second
+	// overdue is how long a turn waits for the stream to bring something, at most.
+	overdue = 5 * time.Second
+	// turnPause is the least time until a turn is tried again that could not be done.
+	turnPause = time.Second
+	// turnsAtOnce bounds how many streams are replaced at the same time.
+	turnsAtOnce = 2
+)
+
+// Turns says when streams are replaced. It is shared by the readers of one monitor.
+type Turns struct {
+	interval time.Duration
+	free     chan struct{} // holds a token for each turn that may begin
+}
+
+// NewTurns has every stream replaced after about interval, which is above 0.
+func NewTurns(interval time.Duration) *Turns {
+	t := &Turns{interval: interval, free: make(chan struct{}, turnsAtOnce)}
+	for range turnsAtOnce {
+		t.free <- struct{}{}
+	}
+	return t
+}
+
+// next returns how long until a stream is replaced: a tenth more or less than the
+// interval, so that streams that were opened together do not stay together.
+func (t *Turns) next() time.Duration {
+	return time.Duration(float64(t.interval) * (0.9 + 0.2*rand.Float64()))
+}
+
+// planTurn sets when a stream that was just opened is replaced.
+func (r *Reader) planTurn(s *stream) {
+	turns := r.opener.Turns
+	if turns == nil {
+		return
+	}
+	after := turns.next()
+	r.turnAt = time.Now().Add(after)
+	abort := s.abort
+	s.silent = time.AfterFunc(after+min(overdue, turns.interval/2), func() {
+		s.turned.Store(true)
+		abort()
+	})
+}
+
+// turn opens a successor of the open stream if it is time and nothing is in the way.
+func (r *Reader) turn(ctx context.Context) {
+	s, t := r.stream, r.latest()
+	switch {
+	case r.opener.Turns == nil, s == nil, !s.follow, r.old != nil, time.Now().Before(r.turnAt),
+		!t.Container.Running, t.Gone, t.Mode == source.Poll,
+		r.failure != nil, r.incomplete() != 0, s.window > 0 && !s.proved:
+		return
+	}
+	select {
+	case <-r.opener.Turns.free:
+		r.turning = true
+	default:
+		r.turnAt = time.Now().Add(turnPause)
+		return
+	}
+	before := r.tracker.Save()
+	bounded, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	successor, err := r.connect(bounded, t, true)
+	if err != nil {
+		r.endTurn()
+		if r.ended(ctx) == nil {
+			r.opener.Stats.errors[rotation].Add(1)
+		}
+		return
+	}
+	r.old, r.stream, r.before = s, successor, before
+	successor.silent = time.AfterFunc(turnTimeout, successor.abort)
+	if r.tracker.Fresh() { // nothing was delivered: the successor brings all there is
+		r.turned()
+	}
+}
+
+// turned closes the old stream: the successor was seen to overlap it.
+func (r *Reader) turned() {
+	r.aged(r.old)
+	r.old.close()
+	r.old = nil
+	if !r.stream.silent.Stop() {
+		r.stream.abort() // it is being aborted at this moment: let that not go unnoticed
+	}
+	r.rotated()
+	r.endTurn()
+	r.planTurn(r.stream)
+}
+
+func (r *Reader) rotated() {
+	r.rotations.Add(1)
+	r.opener.Stats.Rotations.Add(1)
+}
+
+// giveUpTurn closes the successor; the old stream goes on from where it was.
+func (r *Reader) giveUpTurn() {
+	r.stream.close()
+	r.stream, r.old = r.old, nil
+	r.again, r.holding, r.failure = false, false, nil
+	r.lines.forget()
+	r.tracker.Restore(r.before)
+	r.endTurn()
+}
+
+// endTurn lets another reader turn.
+func (r *Reader) endTurn() {
+	if !r.turning {
+		return
+	}
+	r.turning = false
+	r.opener.Turns.free <- struct{}{}
+	r.turnAt = time.Now().Add(max(turnPause, r.opener.Turns.interval/10))
+}
