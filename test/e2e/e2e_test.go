@@ -29,6 +29,7 @@ type world struct {
 	ledger *harness.Ledger
 	run    string // value of the label that keeps this test's entries apart
 	start  time.Time
+	before census // of the agent, by ready
 }
 
 // newWorld prepares everything but the agent.
@@ -133,7 +134,7 @@ func (w *world) query() []harness.Stream {
 }
 
 // exactlyOnce waits for all lines, then reads them back and counts each.
-func (w *world) exactlyOnce(deadline time.Duration) {
+func (w *world) exactlyOnce(deadline time.Duration) *harness.Report {
 	w.t.Helper()
 	w.arrived(deadline)
 	w.balanced() // nothing more is on its way
@@ -142,6 +143,7 @@ func (w *world) exactlyOnce(deadline time.Duration) {
 	if !report.OK() {
 		w.t.Error("not every line is in Loki exactly once")
 	}
+	return report
 }
 
 // exactlyOnceInFiles counts each line in the files of a raw local_file sink.
