@@ -22,12 +22,14 @@ func (p *Pool) slot(j *job) bool {
 		if victim == nil {
 			return ok
 		}
-		if victim.state == following && victim.stop != nil {
+		if victim.state == following {
 			victim.evicted = true
-			victim.stop()
+			if victim.stop != nil {
+				victim.stop()
+			}
 			return false
 		}
-		p.slots.giveBack(victim) // it has not begun
+		p.giveBack(victim) // it has not begun
 	}
 }
 
@@ -47,17 +49,13 @@ func (p *Pool) giveBack(j *job) {
 	if !p.slots.has(j) {
 		return
 	}
-	p.slots.giveBack(j)
 	now := time.Now()
-	var best *job
-	var most float64
-	for _, other := range p.jobs {
-		if other == j || other.byFile || p.slots.has(other) || !other.mayFollow() {
-			continue
-		}
-		if rate, _ := other.volume.at(now); best == nil || rate > most {
-			best, most = other, rate
-		}
+	best := p.slots.giveBack(j)
+	if best != nil && (best.byFile || !best.mayFollow()) {
+		best = nil
+	}
+	if best == nil {
+		best = p.busiest(j, now)
 	}
 	if best == nil {
 		return
@@ -65,6 +63,20 @@ func (p *Pool) giveBack(j *job) {
 	if ok, _ := p.slots.ask(best, now); ok {
 		p.wakeLocked(best)
 	}
+}
+
+// busiest returns the busiest of those that are polled for want of a slot, but for one.
+func (p *Pool) busiest(but *job, now time.Time) (best *job) {
+	var most float64
+	for _, j := range p.jobs {
+		if j == but || j.byFile || p.slots.has(j) || !j.mayFollow() {
+			continue
+		}
+		if rate, _ := j.volume.at(now); best == nil || rate > most {
+			best, most = j, rate
+		}
+	}
+	return best
 }
 
 // follow is the goroutine of a job that has a slot: it reads until the container stands

@@ -17,13 +17,20 @@ import (
 type slots struct {
 	max     int
 	keep    time.Duration
-	holders map[*job]time.Time // since when
-	// Evicted counts by reason.
+	holders map[*job]*holder
+	// Evictions by reason.
 	idle, volume int64
 }
 
+// holder is who has a slot since some time; heir is who gets it when the stream, which
+// is being ended for it, has ended.
+type holder struct {
+	since time.Time
+	heir  *job
+}
+
 func newSlots(max int, poll time.Duration) slots {
-	return slots{max: max, keep: 2 * poll, holders: map[*job]time.Time{}}
+	return slots{max: max, keep: 2 * poll, holders: map[*job]*holder{}}
 }
 
 func (s *slots) has(j *job) bool {
@@ -32,13 +39,14 @@ func (s *slots) has(j *job) bool {
 }
 
 // ask gives j a slot if one is free, and tells whether it has one now. If not, victim
-// is the holder whose slot j should have instead, nil when they are all busier.
+// is the holder whose slot j is to have instead, nil when they are all busier, or one is
+// promised to it.
 func (s *slots) ask(j *job, now time.Time) (ok bool, victim *job) {
 	if s.has(j) {
 		return true, nil
 	}
 	if len(s.holders) < s.max {
-		s.holders[j] = now
+		s.holders[j] = &holder{since: now}
 		return true, nil
 	}
 	rate, last := j.volume.at(now)
@@ -48,30 +56,43 @@ func (s *slots) ask(j *job, now time.Time) (ok bool, victim *job) {
 	var silent, slow *job
 	var silentSince time.Time
 	least := rate / 2
-	for h, since := range s.holders {
-		if h.evicted {
-			return false, nil // one slot at a time is enough to wait for
+	for h, has := range s.holders {
+		if has.heir == j {
+			return false, nil
+		}
+		if has.heir != nil {
+			continue
 		}
 		hRate, hLast := h.volume.at(now)
 		if now.Sub(hLast) >= s.keep && (silent == nil || hLast.Before(silentSince)) {
 			silent, silentSince = h, hLast
 		}
-		if hRate < least && now.Sub(since) >= s.keep {
+		if hRate < least && now.Sub(has.since) >= s.keep {
 			slow, least = h, hRate
 		}
 	}
 	switch {
 	case silent != nil:
 		s.idle++
-		return false, silent
+		victim = silent
 	case slow != nil:
 		s.volume++
+		victim = slow
+	default:
+		return false, nil
 	}
-	return false, slow
+	s.holders[victim].heir = j
+	return false, victim
 }
 
-// giveBack takes j's slot back.
-func (s *slots) giveBack(j *job) { delete(s.holders, j) }
+// giveBack takes j's slot back and returns who it was promised to, nil if nobody.
+func (s *slots) giveBack(j *job) (heir *job) {
+	if h := s.holders[j]; h != nil {
+		heir = h.heir
+	}
+	delete(s.holders, j)
+	return heir
+}
 
 // volume is the recent volume of a log: bytes per second, halved every half-life.
 type volume struct {

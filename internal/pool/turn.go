@@ -75,7 +75,9 @@ func (j *job) read(ctx context.Context) again {
 			return again{}
 		case errors.Is(err, source.ErrIdle):
 			j.tellExits(ctx)
-			return j.rest(read > 0)
+			next := j.rest(read > 0)
+			next.stream = read > 0 && j.mode == source.Poll && j.p.slot(j) // it talks
+			return next
 		case errors.Is(err, io.EOF):
 			return j.end(ctx)
 		case j.failed.Load():
