@@ -399,3 +399,37 @@ func TestTenThousandStreamsAreOpenedAndClosed(t *testing.T) {
 		h.all()
 	})
 }
+
+// A log that was rotated away while nobody read it is told of, in the container's row.
+func TestAGapInTheEnginesLogIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, hostOptions{containers: 3, streams: 1, poll: time.Second})
+		pause(time.Second)
+		for _, id := range h.ids {
+			h.log(id, 5)
+		}
+		pause(2 * time.Second)
+		var polled string
+		for _, s := range h.pool.Statuses() {
+			if s.Mode == source.Poll {
+				polled = s.Name
+			}
+		}
+		h.engine.Hidden(dockertest.Container{ID: polled, Name: polled, Running: true, Started: time.Now(), Driver: "local"})
+		h.out.mu.Lock()
+		h.out.next["container:"+polled] += 3 // rotated away
+		h.out.mu.Unlock()
+		h.written[polled] += 3
+		h.log(polled, 4)
+		h.out.mu.Lock()
+		h.out.lines += 3
+		h.out.mu.Unlock()
+		pause(3 * time.Second)
+		h.all()
+		for _, s := range h.pool.Statuses() {
+			if want := map[bool]int64{true: 1}[s.Name == polled]; s.Lost[source.LostGap] != want {
+				t.Errorf("%s: lost %v, want %d gap", s.Name, s.Lost, want)
+			}
+		}
+	})
+}

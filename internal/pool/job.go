@@ -56,13 +56,15 @@ type job struct {
 	tracker *position.Tracker // of the reader, or of the last one; written under mu by its only user
 	failed  atomic.Bool       // a batch was not delivered: read again from the acknowledged cursor
 	armed   atomic.Bool
-	done    atomic.Bool // read to its end
-	pause   time.Duration
-	failing bool // the last attempt failed, and was logged
-	begun   bool // its goroutine runs, or panicked
-	exits   exits
-	ctx     context.Context
-	cancel  context.CancelFunc
+	// lastBusy is when a file had something to read last.
+	lastBusy time.Time
+	done     atomic.Bool // read to its end
+	pause    time.Duration
+	failing  bool // the last attempt failed, and was logged
+	begun    bool // its goroutine runs, or panicked
+	exits    exits
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 func newJob(p *Pool, t source.Target) *job {

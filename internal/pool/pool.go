@@ -33,6 +33,10 @@ const (
 	// settle is how long a log that was just read is left alone before it is read
 	// again or armed: many lines then cost one read instead of one each.
 	settle = 20 * time.Millisecond
+	// A log that had something to read twice within steady is read every beat, without
+	// hints in between: they cost more than the lines do that they tell of.
+	steady = 500 * time.Millisecond
+	beat   = 200 * time.Millisecond
 	// endPause is how often a log that was read to its end is looked at until all of it
 	// is delivered.
 	endPause = 200 * time.Millisecond

@@ -160,7 +160,13 @@ func (j *job) rest(busy bool) again {
 		j.armed.Store(false) // it fired, or there was nothing to be armed
 	}
 	if busy || j.p.Watcher == nil {
-		return again{pause: settle}
+		pause := settle
+		if now := time.Now(); busy && now.Sub(j.lastBusy) < steady {
+			pause, j.lastBusy = beat, now
+		} else if busy {
+			j.lastBusy = now
+		}
+		return again{pause: pause}
 	}
 	r, ok := j.reader.(tailing)
 	if !ok || j.armed.Swap(true) {

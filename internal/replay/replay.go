@@ -76,8 +76,9 @@ type output struct {
 	time int64
 	// seen has the hashes of the records delivered since the anchor, in log order.
 	seen []uint64
-	// recent are the hashes of the last records, whatever their time.
+	// recent are the hashes of the last records, whatever their time, and times theirs.
 	recent [64]uint64
+	times  [64]int64
 	next   int
 
 	reading
@@ -90,6 +91,7 @@ type reading struct {
 	drop    []uint64 // what is still to be dropped
 	found   bool     // a hash matched: the log surely overlaps what was delivered
 	skipped int      // records dropped before the anchor
+	missing int      // of which these were not delivered, though younger ones were
 }
 
 // Reading is the state of one reading of the log, for who has two of them open.
@@ -174,7 +176,7 @@ func (t *Tracker) Reopen(asked int64) {
 		o := &t.out[i]
 		o.anchor, o.before = o.time, o.time != 0
 		o.drop = append(o.drop[:0], o.seen...)
-		o.found, o.skipped = false, 0
+		o.found, o.skipped, o.missing = false, 0, 0
 	}
 }
 
@@ -206,6 +208,10 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 	anchor := o.before
 	if o.before {
 		if time < o.anchor {
+			// The first one may be the rest of a line.
+			if o.skipped > 0 && o.missed(time, h) {
+				o.missing++
+			}
 			o.skipped++
 			return true
 		}
@@ -242,6 +248,18 @@ func (o *output) twice(time int64, h uint64) bool {
 	return time <= o.time && time%1000 != 0 && slices.Contains(o.recent[:], h)
 }
 
+// missed tells whether a record was not delivered although it is younger than some that
+// were: the engine skipped it in a stream. It is known of the last records only, and
+// where the clock counts nanoseconds.
+func (o *output) missed(time int64, h uint64) bool {
+	oldest := o.times[o.next]
+	return oldest != 0 && time > oldest && time%1000 != 0 && !slices.Contains(o.recent[:], h)
+}
+
+// Missing returns how many of the records that came again since Reopen had not been
+// delivered: lines that a stream skipped. They are not delivered any more.
+func (t *Tracker) Missing() int { return t.out[0].missing + t.out[1].missing }
+
 // Newer is Delivered for the usual case, without a hash: it tells whether time is later
 // than all of output i, and if so takes note and returns the timestamp of the entry. The
 // caller then says with Anchor what the record was, before it takes a Cursor or
@@ -276,7 +294,7 @@ func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 	default:
 		o.seen = append(o.seen, h)
 	}
-	o.recent[o.next] = h
+	o.recent[o.next], o.times[o.next] = h, time
 	o.next = (o.next + 1) % len(o.recent)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time)

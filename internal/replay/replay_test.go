@@ -158,3 +158,25 @@ func TestAGapIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A stream that left records out is found out when the end of the log is read again.
+func TestWhatAStreamSkippedIsCounted(t *testing.T) {
+	tr := New(position.Cursor{}, time.Time{})
+	const base = int64(1_700_000_000_000_000_001)
+	text := func(i int) []byte { return fmt.Append(nil, "line ", i) }
+	at := func(i int) int64 { return base + int64(i)*1e6 }
+	for i := range 100 {
+		if i < 80 || i >= 85 {
+			tr.Delivered(0, at(i), Hash(at(i), text(i)))
+		}
+	}
+	tr.Reopen(tr.Since())
+	for i := 10; i < 100; i++ {
+		if !tr.Repeat(0, at(i), Hash(at(i), text(i))) {
+			t.Fatalf("line %d came as a new one", i)
+		}
+	}
+	if n := tr.Missing(); n != 5 {
+		t.Errorf("%d lines are missing, want 5", n)
+	}
+}

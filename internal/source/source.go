@@ -78,6 +78,12 @@ const (
 	LostRotated = "rotated_away"
 	// LostCut: a file became shorter than what had been read; not known how many lines.
 	LostCut = "file_cut"
+	// LostSkipped: the engine left lines out of a stream, as a later look at the end of the
+	// log showed; there may be more than were seen.
+	LostSkipped = "stream_skipped"
+	// LostGap: the engine's log no longer has the last line that was delivered; whether there
+	// were others behind it that are gone too is not known.
+	LostGap = "gap"
 	// LostHeld: unread generations were let go, past what may be held; exact.
 	LostHeld = "held_too_much"
 )

@@ -19,6 +19,8 @@ import (
 // Reader reads one container. See source.Reader; Update may be called at any time, the
 // other methods by one caller at a time.
 type Reader struct {
+	source.Losses
+
 	opener *Opener
 	life   context.Context
 	end    context.CancelFunc
@@ -286,9 +288,7 @@ func (r *Reader) step() error {
 		r.unread = older(r.unread, ln.time)
 		return errGap
 	}
-	if s := r.stream; s.window > 0 && s.follow && !s.proved {
-		s.proved, r.window = r.tracker.Found(), 0
-	}
+	r.prove(repeated)
 	if r.old != nil && (r.tracker.Found() || !repeated) {
 		r.turned()
 	}
@@ -298,6 +298,24 @@ func (r *Reader) step() error {
 	}
 	r.held, r.holding = ln, true
 	return nil
+}
+
+// prove looks, once for each opening, whether the log overlaps what was delivered, and
+// what that says of losses.
+func (r *Reader) prove(repeated bool) {
+	s := r.stream
+	found := r.tracker.Found()
+	if s.proved || !found && repeated {
+		return
+	}
+	s.proved = true
+	if s.follow && s.window > 0 {
+		r.window = 0
+	}
+	if !found && s.known {
+		r.Add(source.LostGap, 1)
+	}
+	r.Add(source.LostSkipped, int64(r.tracker.Missing()))
 }
 
 // after decides what the end of a stream, or of what is left of one, means.

@@ -29,6 +29,7 @@ type stream struct {
 	// to what was delivered is to be seen.
 	window int
 	proved bool // it was seen
+	known  bool // something had been delivered when it was opened
 	opened time.Time
 	// silent ends a stream that is due to be replaced and brings nothing.
 	silent *time.Timer
@@ -94,7 +95,7 @@ func (r *Reader) open(ctx context.Context) error {
 
 // connect opens the log from where it was read to, and prepares for what comes again.
 func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*stream, error) {
-	s := &stream{follow: follow, opened: time.Now()}
+	s := &stream{follow: follow, opened: time.Now(), known: !r.tracker.Fresh()}
 	options := docker.LogOptions{Follow: follow, Since: r.Cursor().API.Since}
 	if !r.tracker.Fresh() && r.incomplete() == 0 && r.tracker.Distinct() {
 		s.window = r.nextWindow(follow)
