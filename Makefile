@@ -13,7 +13,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench clean
+.PHONY: help demo test build lint bench load soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it 
 	@exec bin/demo -agent bin/log_capturer
 
 test: ## Run all tests, with a real Docker engine and a real Loki; ARGS="-run X" is passed on
-	@scripts/setup cc engine loki
+	@scripts/setup cc engine loki podman
 	@scripts/test $(ARGS)
 
 build: ## Build bin/log_capturer, static
@@ -38,6 +38,14 @@ lint: ## Check format and code
 
 bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+
+load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE, ARGS="-containers 100 -for 1m"
+	@scripts/setup engine
+	go test -tags load -count=1 -timeout 2h -v -run '^Test(Load|Cost)' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
+
+soak: ## Turn 50 streams over and over for 30 minutes and look for leaks; REPORT=FILE, ARGS="-for 2h"
+	@scripts/setup engine
+	go test -tags load -count=1 -timeout 25h -v -run '^TestSoak' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
 
 clean: ## Remove what was built here; the cache with Loki stays
 	rm -rf bin

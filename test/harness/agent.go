@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,6 +70,7 @@ type AgentProcess struct {
 	// URL of its HTTP server, and Dir with its configuration, log and, in Data, its data_dir.
 	URL, Dir, Data string
 	bin            string
+	wrap           []string // a command that execs what follows it
 	http           *http.Client
 	proc           *process
 }
@@ -78,10 +80,16 @@ type AgentProcess struct {
 // (a directory of the test) are added. It is stopped when the test ends.
 func StartAgent(t testing.TB, config string) *AgentProcess {
 	t.Helper()
-	a, err := NewAgent(Agent(t), t.TempDir(), config)
+	return startAgent(t, Agent(t), config)
+}
+
+func startAgent(t testing.TB, bin, config string, wrap ...string) *AgentProcess {
+	t.Helper()
+	a, err := NewAgent(bin, t.TempDir(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.wrap = wrap
 	t.Cleanup(func() {
 		if a.proc != nil && !a.proc.ended() {
 			a.Stop(t)
@@ -153,7 +161,7 @@ func (a *AgentProcess) Start(t testing.TB) {
 
 // StartProcess is Start for callers without a test.
 func (a *AgentProcess) StartProcess() error {
-	p, err := startProcess("log_capturer", a.LogPath(), syscall.SIGKILL, a.bin, "run", "-c", a.ConfigPath())
+	p, err := startProcess("log_capturer", a.LogPath(), syscall.SIGKILL, append(slices.Clone(a.wrap), a.bin, "run", "-c", a.ConfigPath())...)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type RunOptions struct {
 	Entrypoint, Binds []string
 	// Labels are added to the harness's own.
 	Labels map[string]string
-	// Driver is the log driver, json-file when empty; LogOpts its options, such as max-size.
+	// Driver is the log driver, json-file (k8s-file with Podman) when empty; LogOpts its options, such as max-size.
 	Driver  string
 	LogOpts map[string]string
 	TTY     bool
@@ -36,6 +36,10 @@ type RunOptions struct {
 	AutoRemove bool
 	// Restart is the restart policy: "", "always", "on-failure" or "unless-stopped".
 	Restart string
+	// Retries is how often on-failure starts it again; 0 = without end.
+	Retries int
+	// Memory limits it, in bytes; 0 = not.
+	Memory int64
 }
 
 // Container is one that the harness made.
@@ -109,7 +113,8 @@ func (e *DockerEngine) CreateContainer(ctx context.Context, o RunOptions) (*Cont
 			Binds:         o.Binds,
 			AutoRemove:    o.AutoRemove,
 			LogConfig:     container.LogConfig{Type: driver, Config: o.LogOpts},
-			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(o.Restart)},
+			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(o.Restart), MaximumRetryCount: o.Retries},
+			Resources:     container.Resources{Ulimits: e.limits, Memory: o.Memory},
 		},
 	})
 	if err != nil {

@@ -22,6 +22,8 @@ const (
 type daemon struct {
 	dir  string
 	args []string
+	env  []string // added to the environment
+	name string   // for messages
 	proc *process
 }
 
@@ -42,7 +44,12 @@ func newDaemon(o EngineOptions) (*daemon, error) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	d := &daemon{dir: dir}
+	d := &daemon{dir: dir, name: "dockerd"}
+	if o.DataSize > 0 {
+		if err := errors.Join(os.Mkdir(d.dataRoot(), 0o711), mountMemory(d.dataRoot(), o.DataSize)); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
 	// The namespaces keep it apart from the host's engine where both share a containerd.
 	name := filepath.Base(dir)
 	d.args = []string{
@@ -76,7 +83,7 @@ func (d *daemon) start(ctx context.Context, ping func(context.Context) error) er
 			return err
 		}
 	}
-	p, err := startProcess("dockerd", d.log(), syscall.SIGTERM, d.args...)
+	p, err := startProcessEnv(d.name, d.log(), syscall.SIGTERM, d.env, d.args...)
 	if err != nil {
 		return err
 	}
@@ -95,7 +102,7 @@ func (d *daemon) start(ctx context.Context, ping func(context.Context) error) er
 		err = last
 	}
 	if err != nil {
-		return fmt.Errorf("start dockerd: %w; the end of its log:\n%s", errors.Join(err, p.kill()), tail(d.log(), 15))
+		return fmt.Errorf("start %s: %w; the end of its log:\n%s", d.name, errors.Join(err, p.kill()), tail(d.log(), 15))
 	}
 	return nil
 }
@@ -109,7 +116,7 @@ func (d *daemon) stop() error {
 
 // close stops dockerd and removes all that it left.
 func (d *daemon) close() error {
-	errs := []error{d.proc.signal(syscall.SIGCONT), d.stop(), d.killShims(), d.stopContainerd(), d.unmount()}
+	errs := []error{d.proc.signal(syscall.SIGCONT), d.stop(), d.killShims(), d.stopContainerd(), d.stopJournal(), d.unmount()}
 	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
 }
 

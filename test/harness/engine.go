@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
 
@@ -20,6 +21,8 @@ import (
 type EngineOptions struct {
 	// LiveRestore keeps containers running while dockerd is down.
 	LiveRestore bool
+	// DataSize puts all that the engine keeps on a file system of so many bytes; 0 = not.
+	DataSize int64
 	// Args are further arguments of dockerd.
 	Args []string
 }
@@ -35,6 +38,7 @@ type DockerEngine struct {
 	run    string  // value of LabelKey
 	daemon *daemon // nil when the engine was running already
 	image  image
+	limits []*container.Ulimit // of every container; what Podman needs
 }
 
 // Engine returns the engine that the tests of this binary share: one that is

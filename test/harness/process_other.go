@@ -2,7 +2,10 @@
 
 package harness
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // ownGroup keeps a terminal's Ctrl-C from the child.
 func ownGroup(syscall.Signal) *syscall.SysProcAttr {
@@ -11,3 +14,6 @@ func ownGroup(syscall.Signal) *syscall.SysProcAttr {
 
 // detach is not needed where dockerd does not run.
 func detach(string) error { return nil }
+
+// mountMemory is for engines, which run on Linux.
+func mountMemory(string, int64) error { return errors.New("a file system in memory takes Linux") }

@@ -66,6 +66,7 @@ type options struct {
 	every       time.Duration
 	exit        int
 	panics      bool
+	eat         bool
 	file        string
 }
 
@@ -89,6 +90,7 @@ func parseFlags(args []string) (options, error) {
 	fs.DurationVar(&o.every, "every", time.Second, "pause between bursts")
 	fs.IntVar(&o.exit, "exit", 0, "exit `CODE`")
 	fs.BoolVar(&o.panics, "panic", false, "last words: a stack trace on standard error, then exit 2")
+	fs.BoolVar(&o.eat, "eat", false, "after the last line, take memory until the kernel ends it")
 	fs.StringVar(&o.file, "file", "", "append to this `FILE` instead of standard output")
 	if err := fs.Parse(args); err != nil {
 		return o, err

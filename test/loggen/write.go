@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -54,10 +55,27 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (int, error) 
 			}
 		}
 	}
+	if o.eat {
+		eat(ctx)
+	}
 	if o.hold {
 		<-ctx.Done()
 	}
 	return o.exit, nil
+}
+
+// eat takes memory, and uses it, until ctx ends; the kernel's end comes first.
+func eat(ctx context.Context) {
+	const piece, page = 1 << 20, 4096
+	var all [][]byte
+	for ctx.Err() == nil {
+		b := make([]byte, piece)
+		for i := 0; i < len(b); i += page {
+			b[i] = 1
+		}
+		all = append(all, b)
+	}
+	runtime.KeepAlive(all)
 }
 
 type writer struct {
