@@ -184,7 +184,7 @@ func (h *host) close() {
 
 // pause lets simulated time pass.
 func pause(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -88,7 +88,7 @@ func (j *job) follow(ctx context.Context) {
 	j.begun = true
 	run, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(j.ctx, stop)()
+	defer context.AfterFunc(j.ctx, stop)() //nolint:contextcheck // either of the two ends it
 	j.p.mu.Lock()
 	j.stop = stop
 	if j.evicted {

@@ -14,7 +14,7 @@ import (
 func (j *job) turn(ctx context.Context) again {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(j.ctx, cancel)()
+	defer context.AfterFunc(j.ctx, cancel)() //nolint:contextcheck // either of the two ends it
 	if j.ctx.Err() != nil { // not wanted any more
 		j.close()
 		j.done.Store(true)
