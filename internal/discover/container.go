@@ -121,6 +121,7 @@ func (c *Containers) add(d docker.Details, old, gone bool) bool {
 			k.target.Since = k.options.since.Time(c.born)
 		}
 		k.target.Gone = gone
+		c.warnOfPodman(k, chosen)
 		k.choose(chosen)
 		c.describe(k)
 	} else if gone {
@@ -128,6 +129,14 @@ func (c *Containers) add(d docker.Details, old, gone bool) bool {
 	}
 	c.keep(k)
 	return k.skip == ""
+}
+
+// warnOfPodman tells that what was asked for cannot be had. (A log driver of Docker's that
+// keeps no json-file is chosen on purpose; on Podman there is none to choose.)
+func (c *Containers) warnOfPodman(k *container, chosen choice) {
+	if want, _ := c.want(k.options); want == source.File && c.engine.Podman() {
+		c.log.Warn("a container is not read by file: "+chosen.reason+"; set read to auto, stream or poll", "container", k.details.Name)
+	}
 }
 
 // update changes details and tells whether the target changed by it.

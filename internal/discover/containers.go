@@ -25,8 +25,14 @@ const (
 const (
 	// lookTimeout bounds the inspection of a container that is not urgent.
 	lookTimeout = 250 * time.Millisecond
+	// createTimeout bounds that of one that is created: the engine answers at once, or not
+	// before it has been started, and other events wait meanwhile.
+	createTimeout = 50 * time.Millisecond
 	// relookAfter is the time between two looks at a json-file that could not be read.
 	relookAfter = 30 * time.Second
+	// slow is how long an answer may take before health tells of it: less than what a call
+	// is given up after, since a reconcile comes only every few seconds.
+	slow = 8 * time.Second
 )
 
 // Containers discovers the containers of one engine: by events, with a reconcile by
@@ -171,6 +177,9 @@ func (c *Containers) session(ctx context.Context, apply func([]source.Target), c
 	}
 }
 
+// heard notes that the engine answered: it does so with every reconcile.
+func (c *Containers) heard() { c.status.answered(c.config.ReconcileInterval.Std() + slow) }
+
 // mistrust has the details of running containers asked for again: they may have been
 // restarted while no events came.
 func (c *Containers) mistrust() {
@@ -190,6 +199,7 @@ func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target))
 	if err != nil {
 		return err
 	}
+	c.heard()
 	changed := !c.applied
 	present := make(map[string]bool, len(list))
 	for _, s := range list {
@@ -297,6 +307,13 @@ func (c *Containers) appeared(ctx context.Context, e docker.Event) (bool, error)
 		if k, ok := c.presume(d); ok {
 			return k.skip == "", nil
 		}
+		bounded, cancel := context.WithTimeout(ctx, createTimeout)
+		defer cancel()
+		changed, err := c.inspect(bounded, d, false)
+		if bounded.Err() != nil && ctx.Err() == nil {
+			return false, nil // it is being started, and its start event asks again
+		}
+		return changed, err
 	}
 	return c.inspect(ctx, d, false)
 }
@@ -308,6 +325,7 @@ func (c *Containers) inspect(ctx context.Context, hint docker.Details, old bool)
 	d, err := c.engine.Inspect(ctx, hint.ID)
 	switch {
 	case err == nil:
+		c.heard()
 		return c.add(d, old, false), nil
 	case errors.Is(err, docker.ErrNotFound):
 		return c.add(hint, old, true), nil

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -22,6 +23,9 @@ type status struct {
 	now Health
 	// said: the present state was told to set's caller as a change.
 	said bool
+	// heard is when there was an answer last; patience is how long the next may take.
+	heard    time.Time
+	patience time.Duration
 }
 
 func newStatus(name, reason string) status {
@@ -40,8 +44,21 @@ func (s *status) set(ok bool, reason string) bool {
 	return changed
 }
 
+// answered notes a sign of life. Who is not heard of again within patience is silent.
+func (s *status) answered(patience time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard, s.patience = time.Now(), patience
+}
+
+// get returns the state. What is silent is not OK, though no call may have failed yet.
 func (s *status) get() Health {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now
+	now := s.now
+	if silent := time.Since(s.heard); now.OK && s.patience > 0 && silent > s.patience {
+		now.OK, now.Since = false, s.heard
+		now.Reason = fmt.Sprintf("the Docker Engine has not answered for %s; is it frozen, or very busy?", silent.Round(time.Second))
+	}
+	return now
 }

@@ -35,6 +35,13 @@ func (c *Containers) mode(d docker.Details, o options, gone bool) choice {
 		return choice{mode: want, reason: fmt.Sprintf("%s is %s", by, want)}
 	}
 	stream := choice{mode: source.Stream}
+	if c.engine.Podman() {
+		stream.reason = "the engine is Podman, whose logs are read through its API"
+		if want == source.File {
+			stream.reason = fmt.Sprintf("%s is file, but %s", by, stream.reason)
+		}
+		return stream
+	}
 	if d.Driver != jsonFile && !(gone && d.Driver == "") {
 		stream.reason = driverReason(d)
 		if want == source.File {

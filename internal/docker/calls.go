@@ -95,8 +95,13 @@ func (c *Client) Inspect(ctx context.Context, id string) (Details, error) {
 		d.Finished, _ = time.Parse(time.RFC3339Nano, got.State.FinishedAt)
 		d.ExitCode, d.OOMKilled = got.State.ExitCode, got.State.OOMKilled
 	}
+	if c.Podman() && d.Driver == jsonFile { // a name for Docker's sake: the file is none
+		d.Driver, d.LogPath = K8sFile, ""
+	}
 	return d, nil
 }
+
+const jsonFile = "json-file"
 
 // Info is what is needed of the engine's own settings.
 type Info struct {

@@ -46,6 +46,8 @@ type Piece struct {
 	// Time is the record's timestamp, ns since the epoch. All pieces of a line carry
 	// that of the first.
 	Time int64
+	// Own is the piece's own timestamp where it may be another one (Podman), else 0.
+	Own int64
 	// Data is what the container wrote, without the newline. It is the decoder's, and
 	// valid until the next call.
 	Data []byte
@@ -61,6 +63,11 @@ type Decoder struct {
 	tty   bool
 	spill []byte // a frame that is larger than the buffer
 
+	podman bool
+	lines  [2]int64 // with Podman: the time of the line that an output is in, 0 = none
+	own    int64    // with Podman's terminals: the time of the line's last piece
+	exact  bool     // with Podman's terminals: the line's timestamp has a fraction
+
 	// The line that a TTY's stream is in.
 	open   bool
 	time   int64
@@ -71,9 +78,17 @@ type Decoder struct {
 }
 
 // NewDecoder returns a decoder for the body of Logs. tty tells whether the container
-// has a terminal; its stream then has no frames.
+// has a terminal; its stream then has no frames. What comes from Podman is told by the
+// body's method Podman.
 func NewDecoder(r io.Reader, tty bool) *Decoder {
-	return &Decoder{r: bufio.NewReaderSize(r, decodeBuffer), tty: tty}
+	return &Decoder{r: bufio.NewReaderSize(r, decodeBuffer), tty: tty, podman: fromPodman(r)}
+}
+
+// Reset makes the decoder that of another body, in the same memory. What it returned
+// before is not valid any more.
+func (d *Decoder) Reset(r io.Reader, tty bool) {
+	d.r.Reset(r)
+	*d = Decoder{r: d.r, tty: tty, podman: fromPodman(r)}
 }
 
 // Buffered returns the number of bytes that were read and not yet decoded.
@@ -82,6 +97,9 @@ func (d *Decoder) Buffered() int { return d.r.Buffered() }
 // Ready tells whether Next can return a piece without reading.
 func (d *Decoder) Ready() bool {
 	if d.tty {
+		if d.podman {
+			return d.podmanReady()
+		}
 		return d.rawReady()
 	}
 	have := d.r.Buffered()
@@ -97,6 +115,9 @@ func (d *Decoder) Ready() bool {
 // between two records.
 func (d *Decoder) Next() (Piece, error) {
 	if d.tty {
+		if d.podman {
+			return d.podmanRaw()
+		}
 		return d.rawNext()
 	}
 	for {
@@ -117,8 +138,12 @@ func (d *Decoder) Next() (Piece, error) {
 		p := Piece{Stderr: kind == streamStderr, Time: time, Data: payload[n:]}
 		if last := len(p.Data) - 1; last >= 0 && p.Data[last] == '\n' {
 			p.Data, p.End = p.Data[:last], true
-		} else if len(p.Data) < PieceSize {
+		} else if len(p.Data) < PieceSize && !d.podman {
 			p.End = true
+		}
+		if d.podman {
+			p.Own = time
+			d.podmanJoin(&p)
 		}
 		return p, nil
 	}

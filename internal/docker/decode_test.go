@@ -91,6 +91,7 @@ func TestTerminalLinesLoseTheTimestampsInTheirMiddle(t *testing.T) {
 		"the local driver":      {t1 + x + t1 + "end\r" + t2 + "next\r\n", map[int64]string{a: x + "end\r$", b: "next\r$"}},
 		"its empty last piece":  {t1 + x[1:] + "\r" + t1 + t2 + "next\r\n", map[int64]string{a: x[1:] + "\r$", b: "next\r$"}},
 		"a younger time inside": {t1 + x + t1 + "at " + t2 + "it was\r\n" + t2 + "n\n", map[int64]string{a: x + "at " + t2 + "it was\r$", b: "n$"}},
+		"a short open end":      {t1 + "0123456789 0123456789 0123456789 12", map[int64]string{a: "0123456789 0123456789 0123456789 12"}},
 		"an open end":           {t1 + x + t1 + "prompt> ", map[int64]string{a: x + "prompt> "}},
 		"a daemon's own zone":   {"2026-11-22T01:54:09.635773351+02:00 in Berlin\n", map[int64]string{a: "in Berlin$"}},
 	} {

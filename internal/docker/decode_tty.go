@@ -70,6 +70,7 @@ func (d *Decoder) rawNext() (Piece, error) {
 			} else if err != io.EOF {
 				return Piece{}, err
 			}
+			buf, _ = d.r.Peek(d.r.Buffered()) // the attempt may have moved it
 			n = len(buf)
 		}
 		return d.rawPiece(buf[:n], at), nil
@@ -91,7 +92,7 @@ func (d *Decoder) rawOpen() error {
 		}
 	}
 	time, n := parseStamp(head)
-	if n == 0 {
+	if n != len(head) {
 		return fmt.Errorf("%w: a line without a timestamp: %.64q", ErrGarbage, head)
 	}
 	d.open, d.time, d.since, d.pieces, d.before = true, time, 0, false, 0
@@ -137,7 +138,7 @@ func (d *Decoder) another(text []byte) int {
 			continue
 		}
 		time, n := parseStamp(text[at:])
-		if n == 0 || time <= d.time {
+		if _, fraction := fractionOf(text[at:]); n == 0 || fraction != 1+nanoDigits || time <= d.time {
 			continue
 		}
 		before := d.before

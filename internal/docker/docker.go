@@ -51,6 +51,8 @@ type Client struct {
 	version string         // API version that the daemon announced
 	stale   bool           // the daemon may have been replaced: negotiate before the next call
 
+	podman atomic.Bool // the last answer was Podman's
+
 	logs, events atomic.Int64
 }
 
@@ -88,6 +90,7 @@ func newClient(host string, more ...client.Opt) (*Client, error) {
 		client.WithHost(cmp.Or(host, client.DefaultDockerHost)),
 		client.WithAPIVersionFromEnv(),
 		client.WithUserAgent("log_capturer"),
+		client.WithHTTPResponseHook(func(r *http.Response) { c.answered(r.Header.Get("Server")) }),
 	}
 	if host == "" {
 		c.opts = append(c.opts, client.WithHostFromEnv())
@@ -122,6 +125,17 @@ func CheckHost(host string) error {
 
 // Host returns the address of the engine, for example unix:///var/run/docker.sock.
 func (c *Client) Host() string { return c.host }
+
+// Podman tells whether the engine that answered last is Podman, which has the same API
+// with differences (podman.go). It is false before the first answer.
+func (c *Client) Podman() bool { return c.podman.Load() }
+
+// answered notes what an engine calls itself; a proxy's refusal may name nobody.
+func (c *Client) answered(server string) {
+	if server != "" {
+		c.podman.Store(strings.HasPrefix(server, podmanServer))
+	}
+}
 
 // OpenStreams returns the number of log and event streams that are open. Each of
 // them holds one descriptor and two goroutines of the HTTP transport.

@@ -24,7 +24,8 @@ type LogOptions struct {
 	// Until is the timestamp to end at, in ns since the epoch, inclusive; 0 = none.
 	Until int64
 	// Tail is the number of stored records, a piece of a long line counting as one, to
-	// which the log is cut before Since applies; 0 = all of them, negative = none.
+	// which the log is cut before Since applies; 0 = all of them, negative = none. Podman is
+	// not asked for it.
 	Tail int
 	// Stdout and Stderr choose the outputs; neither means both.
 	Stdout, Stderr bool
@@ -42,13 +43,16 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions) (io.ReadClos
 	query := client.ContainerLogsOptions{
 		ShowStdout: o.Stdout || both, ShowStderr: o.Stderr || both, Timestamps: true, Follow: o.Follow,
 	}
+	if o.Since != 0 && c.Podman() {
+		o.Since -= podmanSince
+	}
 	if o.Since != 0 {
 		query.Since = time.Unix(0, o.Since).UTC().Format(time.RFC3339Nano)
 	}
 	if o.Until != 0 {
 		query.Until = time.Unix(0, o.Until).UTC().Format(time.RFC3339Nano)
 	}
-	if o.Tail != 0 {
+	if o.Tail != 0 && !c.Podman() {
 		query.Tail = strconv.Itoa(max(o.Tail, 0))
 	}
 	life, cancel := context.WithCancelCause(ctx)
@@ -62,7 +66,9 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions) (io.ReadClos
 		cancel(nil)
 		return nil, c.failed(ctx, "logs of", id, err)
 	}
-	return newStream(body, cancel, &c.logs), nil
+	s := newStream(body, cancel, &c.logs)
+	s.podman = c.Podman()
+	return s, nil
 }
 
 // stream is a counted body.
@@ -71,7 +77,11 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	once   sync.Once
 	open   *atomic.Int64
+	podman bool
 }
+
+// Podman tells the decoder whose log it is.
+func (s *stream) Podman() bool { return s.podman }
 
 func newStream(body io.ReadCloser, cancel context.CancelCauseFunc, open *atomic.Int64) *stream {
 	open.Add(1)
@@ -105,6 +115,8 @@ type Event struct {
 	ExitCode int
 }
 
+const destroy = "destroy"
+
 // EventStream delivers events in order. It has one user.
 type EventStream struct {
 	c      *Client
@@ -123,7 +135,7 @@ func (c *Client) Events(ctx context.Context, since int64) (*EventStream, error) 
 	}
 	options := client.EventsListOptions{Filters: make(client.Filters).
 		Add("type", "container").
-		Add("event", "create", "start", "oom", "die", "rename", "destroy")}
+		Add("event", "create", "start", "oom", "die", "rename", destroy, podmanDestroy)}
 	if since != 0 {
 		options.Since = fmt.Sprintf("%d.%09d", since/1e9, since%1e9)
 	}
@@ -172,8 +184,12 @@ func eventOf(m events.Message) Event {
 	if err != nil {
 		code = -1
 	}
+	action := string(m.Action)
+	if action == podmanDestroy {
+		action = destroy
+	}
 	return Event{
-		Action: string(m.Action),
+		Action: action,
 		ID:     m.Actor.ID,
 		Name:   strings.TrimPrefix(m.Actor.Attributes["name"], "/"),
 		Image:  m.Actor.Attributes["image"],

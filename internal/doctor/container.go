@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -24,7 +25,7 @@ func (c *Container) judge() {
 	if !c.Captured {
 		return
 	}
-	cached := c.Driver != jsonFile && c.Driver != local && c.Driver != journald
+	cached := c.Driver != jsonFile && c.Driver != local && c.Driver != journald && c.Driver != docker.K8sFile
 	switch {
 	case c.Mode == source.File:
 		if err := openable(c.path); err != nil {

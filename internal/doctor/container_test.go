@@ -68,6 +68,7 @@ func TestWhatIsWrongWithAContainer(t *testing.T) {
 		"the dual-logging cache": {container: Container{Driver: "syslog", Mode: source.Stream}, want: []string{"warn log driver syslog"}},
 		"nothing is kept":        {container: Container{Driver: "syslog", Mode: source.Stream, empty: true}, want: []string{"fail log driver syslog with cache-disabled"}},
 		"journald":               {container: Container{Driver: journald, Mode: source.Stream}},
+		"podman":                 {container: Container{Driver: docker.K8sFile, Mode: source.Stream}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.container

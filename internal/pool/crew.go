@@ -94,6 +94,10 @@ func (p *Pool) wakeLocked(j *job) {
 		p.crewOf(j).add(j)
 	case running:
 		j.state = runAgain
+	case following:
+		if j.failed.Load() { // what was not delivered does not wait until the container speaks
+			j.unstream()
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // exits are the ends of a container's runs that are to be told.
 type exits struct {
-	pending []source.Exit // under the job's lock
+	pending []exit // under the job's lock
 	// last is the time (ns since the epoch) of the last one that was told.
 	last  int64
 	clock record.Clock // of the container's event stream
@@ -21,8 +21,21 @@ type exits struct {
 	born  time.Time
 }
 
-// maxExits bounds the ends of runs that wait to be told; older ones go first.
-const maxExits = 16
+const (
+	// maxExits bounds the ends of runs that wait to be told; older ones go first.
+	maxExits = 16
+	// killed is the exit code of a process that was killed by SIGKILL, by whomever.
+	killed = 137
+	// oomPatience is how long it may take to be known that the kernel killed it for want of
+	// memory.
+	oomPatience = 7 * time.Second
+)
+
+// exit is one that waits to be told.
+type exit struct {
+	source.Exit
+	noted time.Time
+}
 
 func (e *exits) begin(from position.Cursor, born time.Time) {
 	e.last, e.clock.Last = from.Ended, from.Last[record.OutputNone]
@@ -36,6 +49,12 @@ func (j *job) noteExit(c *source.Container) {
 		return
 	}
 	at, e := c.Exit.Time.UnixNano(), &j.exits
+	for i := range e.pending {
+		if e.pending[i].Time.Equal(c.Exit.Time) { // more is known of it now
+			e.pending[i].Exit = *c.Exit
+			return
+		}
+	}
 	// The same end has other times, by milliseconds, in an event and in an inspection.
 	told := e.last >= at || !c.Started.IsZero() && e.last >= c.Started.UnixNano()
 	old := e.first && c.Exit.Time.Before(e.born)
@@ -43,24 +62,49 @@ func (j *job) noteExit(c *source.Container) {
 		return
 	}
 	e.last = at
-	e.pending = append(e.pending, *c.Exit)
+	e.pending = append(e.pending, exit{*c.Exit, time.Now()})
 	if len(e.pending) > maxExits {
 		e.pending = e.pending[1:]
 	}
 }
 
-// tellExits delivers an entry for each run that ended.
+// tellExits delivers an entry for each run that ended, in order.
 func (j *job) tellExits(ctx context.Context) {
-	j.mu.Lock()
-	pending := j.exits.pending
-	j.exits.pending = nil
-	j.mu.Unlock()
-	for _, e := range pending {
+	for {
+		j.mu.Lock()
+		if len(j.exits.pending) == 0 {
+			j.mu.Unlock()
+			return
+		}
+		e := j.exits.pending[0]
+		if e.Code == killed && !e.OOM && !j.target.Gone && time.Since(e.noted) < oomPatience {
+			j.mu.Unlock()
+			return
+		}
+		j.exits.pending = j.exits.pending[1:] // the cursor of its entry is behind it
+		j.mu.Unlock()
 		j.tell(ctx, e.Time, fmt.Sprintf("event=exit exit_code=%d oom_killed=%t", e.Code, e.OOM))
 	}
 }
 
-// lost counts losses, and tells of them where that is wanted.
+// exited tells whether there is an end to be told.
+func (j *job) exited() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.exits.pending) > 0
+}
+
+// takeLosses counts what the reader lost, and tells of it where that is wanted.
+func (j *job) takeLosses(ctx context.Context) {
+	l, ok := j.reader.(source.Loser)
+	if !ok {
+		return
+	}
+	if losses := l.TakeLosses(); len(losses) > 0 {
+		j.lost(ctx, losses)
+	}
+}
+
 func (j *job) lost(ctx context.Context, losses []source.Loss) {
 	j.mu.Lock()
 	if j.row.lost == nil {
@@ -78,6 +122,15 @@ func (j *job) lost(ctx context.Context, losses []source.Loss) {
 			j.tell(ctx, time.Now(), fmt.Sprintf("event=lost reason=%s lines=%d", l.Reason, l.Lines))
 		}
 	}
+}
+
+// writeOff counts what was not delivered of a container that was removed before it could
+// be read again.
+func (j *job) writeOff(ctx context.Context) {
+	if j.owed > 0 && j.mode != source.File {
+		j.lost(ctx, []source.Loss{{Reason: source.LostRemoved, Lines: j.owed}})
+	}
+	j.owed = 0
 }
 
 // tell delivers an entry of the agent's own in the container's event stream.
@@ -109,6 +162,8 @@ func (j *job) cursor() position.Cursor {
 	c.Last[record.OutputNone] = j.exits.clock.Last
 	if len(j.exits.pending) == 0 {
 		c.Ended = j.exits.last
+	} else {
+		c.Ended = j.exits.pending[0].Time.UnixNano() - 1
 	}
 	return c
 }

@@ -63,8 +63,8 @@ func (j *job) tryFile() {
 	j.p.Log.Info("a container's json-file can be read again", "container", name)
 	j.p.mu.Lock()
 	defer j.p.mu.Unlock()
-	if j.stop != nil {
-		j.stop()
+	if j.state == following {
+		j.unstream()
 		return
 	}
 	j.urgent = true

@@ -23,10 +23,7 @@ func (p *Pool) slot(j *job) bool {
 			return ok
 		}
 		if victim.state == following {
-			victim.evicted = true
-			if victim.stop != nil {
-				victim.stop()
-			}
+			victim.unstream()
 			return false
 		}
 		p.giveBack(victim) // it has not begun
@@ -61,6 +58,7 @@ func (p *Pool) giveBack(j *job) {
 		return
 	}
 	if ok, _ := p.slots.ask(best, now); ok {
+		best.urgent = true
 		p.wakeLocked(best)
 	}
 }
@@ -77,6 +75,15 @@ func (p *Pool) busiest(but *job, now time.Time) (best *job) {
 		}
 	}
 	return best
+}
+
+// unstream ends the job's goroutine, which may not have begun yet. The caller holds the
+// pool's lock.
+func (j *job) unstream() {
+	j.evicted = true
+	if j.stop != nil {
+		j.stop()
+	}
 }
 
 // follow is the goroutine of a job that has a slot: it reads until the container stands

@@ -38,7 +38,7 @@ type job struct {
 	urgent  bool               // what woke it in its turn does not wait for its pause
 	byFile  bool               // which crew gives it turns
 	stop    context.CancelFunc // ends its goroutine while it follows
-	evicted bool               // its slot is for another one
+	evicted bool               // its goroutine is to end
 	left    bool               // not wanted any more, but perhaps not gone
 	back    bool               // announced again after its end
 	unread  bool               // it ended because it was not wanted: its position is kept
@@ -60,8 +60,9 @@ type job struct {
 	lastBusy time.Time
 	done     atomic.Bool // read to its end
 	pause    time.Duration
-	failing  bool // the last attempt failed, and was logged
-	begun    bool // its goroutine runs, or panicked
+	owed     int64 // lines that were not delivered and are to be read again
+	failing  bool  // the last attempt failed, and was logged
+	begun    bool  // its goroutine runs, or panicked
 	exits    exits
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -152,7 +153,7 @@ func (j *job) update(t source.Target) {
 	switch {
 	case same:
 	case j.state == following && t.Mode != source.Stream:
-		j.stop() // its next turn is with those who read in the new way
+		j.unstream() // its next turn is with those who read in the new way
 	case j.state == following && r != nil:
 		r.Update(j.as(t, mode))
 	default:
@@ -201,7 +202,7 @@ func (j *job) open() error {
 	}
 	j.mu.Lock()
 	if j.tracker == nil {
-		j.exits.last, j.exits.clock.Last = max(j.exits.last, from.Ended), max(j.exits.clock.Last, from.Last[record.OutputNone])
+		j.exits.clock.Last = max(j.exits.clock.Last, from.Last[record.OutputNone])
 		j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
 	}
 	j.reader = r
@@ -232,16 +233,18 @@ func (j *job) prepare() (ready bool, err error) {
 		}
 		j.close()
 		j.mu.Lock()
+		if j.tracker != nil {
+			j.owed = j.tracker.Owed()
+		}
+		j.exits.last = j.p.Store.Get(j.id).Ended // an end that was told and not delivered is told again
+		j.noteExit(j.target.Container)
 		j.tracker = nil
 		j.mu.Unlock()
 		j.failed.Store(false)
 		j.p.Log.Warn("entries were not delivered; reading them again", "source", j.id)
 	}
 	j.mu.Lock()
-	r, changed, wrong := j.reader, j.changed, j.reader != nil && (j.told.Mode == source.File) != (j.mode == source.File)
-	t := j.as(j.target, j.mode)
-	changed = changed || j.told.Mode != t.Mode
-	j.changed = false
+	r, wrong := j.reader, j.reader != nil && (j.told.Mode == source.File) != (j.mode == source.File)
 	j.mu.Unlock()
 	if wrong { // it goes on where this one was
 		j.close()
@@ -251,14 +254,12 @@ func (j *job) prepare() (ready bool, err error) {
 		if err := j.open(); err != nil {
 			return true, err
 		}
-		j.mu.Lock()
-		r, t, changed = j.reader, j.as(j.target, j.mode), j.changed // while it was being opened
-		j.changed = false
-		j.mu.Unlock()
 	}
-	if changed {
-		j.told = t
-		r.Update(t)
+	j.mu.Lock()
+	defer j.mu.Unlock() // or an older state could be told after a newer one
+	if t := j.as(j.target, j.mode); j.changed || j.told.Mode != t.Mode {
+		j.changed, j.told = false, t
+		j.reader.Update(t)
 	}
 	return true, nil
 }

@@ -40,6 +40,8 @@ const (
 	// endPause is how often a log that was read to its end is looked at until all of it
 	// is delivered.
 	endPause = 200 * time.Millisecond
+	// roomPause is how often a poller looks whether there is room again for what it reads.
+	roomPause = time.Second
 	// sweepInterval is how often every log is looked at whatever the hints say.
 	sweepInterval = 2 * time.Second
 	// maxPause bounds the pause after a failure to open or read.
@@ -134,13 +136,18 @@ func (p *Pool) Run(ctx context.Context) {
 // opens the logs of new targets before it returns, so that a container that lives
 // for milliseconds is held.
 func (p *Pool) Apply(targets []source.Target) {
+	for _, j := range p.apply(targets) {
+		j.start()
+	}
+}
+
+func (p *Pool) apply(targets []source.Target) (fresh []*job) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.closed {
-		p.mu.Unlock()
-		return
+		return nil
 	}
 	wanted := make(map[string]bool, len(targets))
-	var fresh []*job
 	for _, t := range targets {
 		id := t.Source.ID
 		wanted[id] = true
@@ -157,10 +164,7 @@ func (p *Pool) Apply(targets []source.Target) {
 			j.leave()
 		}
 	}
-	p.mu.Unlock()
-	for _, j := range fresh {
-		j.start()
-	}
+	return fresh
 }
 
 // timer wakes what has settled, and sweeps.
@@ -206,7 +210,7 @@ func (p *Pool) sweep() {
 				done = append(done, j)
 			}
 			delete(p.jobs, key)
-		case j.byFile && j.state == idle:
+		case j.state == idle && (j.byFile || j.exited()):
 			look = append(look, j)
 		case j.fell():
 			fallen = append(fallen, j)

@@ -50,7 +50,7 @@ func (s *slots) ask(j *job, now time.Time) (ok bool, victim *job) {
 		return true, nil
 	}
 	rate, last := j.volume.at(now)
-	if last.IsZero() || now.Sub(last) > s.keep {
+	if last.IsZero() || now.Sub(last) >= s.keep {
 		return false, nil // it says nothing
 	}
 	var silent, slow *job

@@ -15,7 +15,8 @@ func (j *job) turn(ctx context.Context) again {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(j.ctx, cancel)() //nolint:contextcheck // either of the two ends it
-	if j.ctx.Err() != nil { // not wanted any more
+	if j.ctx.Err() != nil {                  // not wanted any more
+		j.unwatch()
 		j.close()
 		j.done.Store(true)
 		return again{ended: true}
@@ -50,9 +51,8 @@ func (j *job) choose() (moved bool) {
 // read is what a turn consists of, in a worker or in the job's own goroutine.
 func (j *job) read(ctx context.Context) again {
 	if j.failed.Load() && j.mode != source.File && j.outstanding() == 0 {
-		// What does not fit is not asked for in vain.
-		if j.p.Dispatcher.WaitRoom(ctx, j.id) != nil {
-			return again{}
+		if !j.room(ctx) {
+			return again{pause: roomPause}
 		}
 	}
 	ready, err := j.prepare()
@@ -112,20 +112,33 @@ func (j *job) end(ctx context.Context) again {
 	if j.tracker != nil && !j.tracker.Settled() {
 		return again{pause: endPause} // hold it until all of it is delivered, or read again
 	}
+	if !j.isGone() { // discovery is about to say so, or it comes back
+		j.close()
+		return again{pause: time.Second}
+	}
+	j.writeOff(ctx)
 	if !j.finish() {
 		return again{more: true}
 	}
 	return again{ended: true}
 }
 
+// room waits until what is read would find room, so that it is not asked for in vain.
+// Pollers do not wait for long: others may have room.
+func (j *job) room(ctx context.Context) bool {
+	if j.mode == source.Poll {
+		bounded, cancel := context.WithTimeout(ctx, settle)
+		defer cancel()
+		ctx = bounded
+	}
+	return j.p.Dispatcher.WaitRoom(ctx, j.id) == nil
+}
+
 // step reads one batch and hands it over.
 func (j *job) step(ctx context.Context) error {
 	b, err := j.reader.Next(ctx)
-	if l, ok := j.reader.(source.Loser); ok {
-		if losses := l.TakeLosses(); len(losses) > 0 {
-			j.lost(ctx, losses)
-		}
-	}
+	// Told behind the batch: the cursor of what is told is behind it too.
+	defer j.takeLosses(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,6 +153,7 @@ func (j *job) step(ctx context.Context) error {
 		return err
 	}
 	j.failing, j.pause = false, 0
+	j.owed = max(0, j.owed-int64(lines))
 	j.count(lines, bytes)
 	j.p.Read(src, lines, bytes)
 	j.tellExits(ctx)

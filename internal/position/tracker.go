@@ -25,8 +25,9 @@ type Tracker struct {
 }
 
 type pending struct {
-	end  Cursor
-	done bool
+	end   Cursor
+	done  bool
+	lines int
 }
 
 // NewTracker returns a tracker that starts at from. moved is called with each new
@@ -38,7 +39,7 @@ func NewTracker(from Cursor, moved func(Cursor), failed func()) *Tracker {
 
 // Track takes note of a batch that was read, up to end, and sets its OnDone.
 func (t *Tracker) Track(b *record.Batch, end Cursor) {
-	p := &pending{end: end}
+	p := &pending{end: end, lines: len(b.Entries)}
 	t.mu.Lock()
 	t.pending = append(t.pending, p)
 	t.outstanding++
@@ -89,6 +90,16 @@ func (t *Tracker) Outstanding() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.outstanding
+}
+
+// Owed returns the lines behind the acknowledged cursor.
+func (t *Tracker) Owed() (lines int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.pending {
+		lines += int64(p.lines)
+	}
+	return lines
 }
 
 // Settled tells whether everything tracked was answered, and delivered.

@@ -28,6 +28,12 @@ const (
 	stepBack = int64(time.Second)
 	// maxSeen bounds the hashes of one output.
 	maxSeen = 1024
+	// maxCoarse bounds them where the clock counts whole seconds (Podman): what an output
+	// writes in one.
+	maxCoarse = 64 << 10
+	// shared is the length from which on cursors get the hashes without a copy.
+	shared = 64
+	second = int64(time.Second)
 )
 
 // Outputs maps the index of an output here and in position.APIPos to the output.
@@ -53,7 +59,8 @@ func Index(o record.Output) int { return int(o - record.Stdout) }
 //
 // Exceptions, in which records may be repeated but none is lost: the clock was set back
 // by a second or more, or more than maxSeen records of one output follow in a second
-// of stopped or reversed time. In one, records may be lost: Docker 20.10 cannot be
+// of stopped or reversed time; where timestamps have whole seconds, more than maxCoarse
+// in a second. In one, records may be lost: Docker 20.10 cannot be
 // asked for what it logged while nothing was read and after the clock was set back by
 // more than Slack.
 type Tracker struct {
@@ -77,8 +84,8 @@ type output struct {
 	// seen has the hashes of the records delivered since the anchor, in log order.
 	seen []uint64
 	// recent are the hashes of the last records, whatever their time, and times theirs.
-	recent [64]uint64
-	times  [64]int64
+	recent []uint64
+	times  []int64
 	next   int
 
 	reading
@@ -169,7 +176,8 @@ func (t *Tracker) Distinct() bool {
 // Since is the timestamp (ns since the epoch) to ask from when no line is incomplete.
 func (t *Tracker) Since() int64 { return max(t.floor, t.newest-Slack) }
 
-// Reopen prepares for a log that is read again from the timestamp asked on.
+// Reopen prepares for a log that is read again from the timestamp asked on; 0 if its
+// records may have less exact timestamps than that, and each piece of a line its own.
 func (t *Tracker) Reopen(asked int64) {
 	t.asked = asked
 	for i := range t.out {
@@ -211,6 +219,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 			// The first one may be the rest of a line.
 			if o.skipped > 0 && o.missed(time, h) {
 				o.missing++
+				o.note(time, h) // once
 			}
 			o.skipped++
 			return true
@@ -226,6 +235,9 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 			return true
 		}
 	}
+	if time > o.anchor {
+		return o.twice(time, h) // what is to be dropped is not younger
+	}
 	at := slices.Index(o.drop, h)
 	if at < 0 && anchor && time%1000 != 0 {
 		// The anchor by its time, though not by its text: the rest of a long line whose head
@@ -236,29 +248,69 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 	if at < 0 {
 		return o.twice(time, h)
 	}
-	o.drop = slices.Delete(o.drop, at, at+1)
-	o.found = true
+	copy(o.drop[1:at+1], o.drop[:at]) // as a rule none, because they come in order
+	o.drop, o.found = o.drop[1:], true
 	return true
 }
 
 // twice tells whether a record came just before: when the engine rotates a json-file, it
-// sends the last record of the old file again, or the last few. Only where the clock counts
-// nanoseconds, because an equal line may have the same time elsewhere.
+// sends the last record of the old file again, or the last few, and of a long line
+// perhaps the last piece alone. Only where the clock counts nanoseconds, so that the time
+// tells a line from all others of its output.
 func (o *output) twice(time int64, h uint64) bool {
-	return time <= o.time && time%1000 != 0 && slices.Contains(o.recent[:], h)
+	return time <= o.time && time%1000 != 0 && slices.Contains(o.times, time)
+}
+
+// Remember has the last n records of each output remembered, for the repeats and
+// omissions of streams; those that were remembered before are forgotten if n is another.
+func (t *Tracker) Remember(n int) {
+	for i := range t.out {
+		if o := &t.out[i]; len(o.times) != n {
+			o.recent, o.times, o.next = make([]uint64, n), make([]int64, n), 0
+		}
+	}
+}
+
+// note remembers a record among the last ones.
+func (o *output) note(time int64, h uint64) {
+	if len(o.recent) == 0 {
+		return
+	}
+	o.recent[o.next], o.times[o.next] = h, time
+	o.next = (o.next + 1) % len(o.recent)
 }
 
 // missed tells whether a record was not delivered although it is younger than some that
 // were: the engine skipped it in a stream. It is known of the last records only, and
 // where the clock counts nanoseconds.
 func (o *output) missed(time int64, h uint64) bool {
+	if len(o.times) == 0 {
+		return false
+	}
 	oldest := o.times[o.next]
-	return oldest != 0 && time > oldest && time%1000 != 0 && !slices.Contains(o.recent[:], h)
+	return oldest != 0 && time > oldest && time%1000 != 0 && !slices.Contains(o.recent, h)
 }
 
 // Missing returns how many of the records that came again since Reopen had not been
 // delivered: lines that a stream skipped. They are not delivered any more.
 func (t *Tracker) Missing() int { return t.out[0].missing + t.out[1].missing }
+
+// known returns seen as it is now, for a cursor. A long one is shared: what is in it is
+// not changed any more, only more is appended.
+func (o *output) known() []uint64 {
+	if len(o.seen) > shared {
+		return o.seen[:len(o.seen):len(o.seen)]
+	}
+	return slices.Clone(o.seen)
+}
+
+// unseen returns an empty list, in the memory of the last one if no cursor has that.
+func (o *output) unseen() []uint64 {
+	if cap(o.seen) > shared {
+		return nil
+	}
+	return o.seen[:0]
+}
 
 // Newer is Delivered for the usual case, without a hash: it tells whether time is later
 // than all of output i, and if so takes note and returns the timestamp of the entry. The
@@ -269,7 +321,7 @@ func (t *Tracker) Newer(i int, time int64) (at int64, ok bool) {
 	if time <= o.time {
 		return 0, false
 	}
-	o.time, o.seen = time, o.seen[:0]
+	o.time, o.seen = time, o.unseen()
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time), true
 }
@@ -277,25 +329,28 @@ func (t *Tracker) Newer(i int, time int64) (at int64, ok bool) {
 // Anchor gives the line of the last record for which Newer was true.
 func (t *Tracker) Anchor(i int, line []byte) {
 	o := &t.out[i]
-	o.seen = append(o.seen[:0], Hash(o.time, line))
+	o.seen = append(o.unseen(), Hash(o.time, line))
 }
 
 // Delivered notes a record of output i and returns the timestamp of its entry.
 func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 	o := &t.out[i]
+	step, most := stepBack, maxSeen
+	if time%second == 0 {
+		step, most = stepBack+second, maxCoarse
+	}
 	switch {
 	case time > o.time:
-		o.time, o.seen = time, append(o.seen[:0], h)
-	case o.time-time >= stepBack || len(o.seen) >= maxSeen:
-		if o.time-time >= stepBack {
+		o.time, o.seen = time, append(o.unseen(), h)
+	case o.time-time >= step || len(o.seen) >= most:
+		if o.time-time >= step {
 			t.newest, t.floor = time, min(t.floor, time-Slack)
 		}
-		o.time, o.seen = time, append(o.seen[:0], h)
+		o.time, o.seen = time, append(o.unseen(), h)
 	default:
 		o.seen = append(o.seen, h)
 	}
-	o.recent[o.next], o.times[o.next] = h, time
-	o.next = (o.next + 1) % len(o.recent)
+	o.note(time, h)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time)
 }
@@ -310,7 +365,7 @@ func (t *Tracker) Cursor(incomplete int64) position.Cursor {
 	}
 	c := position.Cursor{API: pos}
 	for i, o := range Outputs {
-		pos.Streams[i] = position.StreamPos{Time: t.out[i].time, Seen: slices.Clone(t.out[i].seen)}
+		pos.Streams[i] = position.StreamPos{Time: t.out[i].time, Seen: t.out[i].known()}
 		c.Last[o] = t.out[i].clock.Last
 	}
 	return c

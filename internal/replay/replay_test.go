@@ -162,6 +162,7 @@ func TestAGapIsTold(t *testing.T) {
 // A stream that left records out is found out when the end of the log is read again.
 func TestWhatAStreamSkippedIsCounted(t *testing.T) {
 	tr := New(position.Cursor{}, time.Time{})
+	tr.Remember(64)
 	const base = int64(1_700_000_000_000_000_001)
 	text := func(i int) []byte { return fmt.Append(nil, "line ", i) }
 	at := func(i int) int64 { return base + int64(i)*1e6 }
@@ -178,5 +179,12 @@ func TestWhatAStreamSkippedIsCounted(t *testing.T) {
 	}
 	if n := tr.Missing(); n != 5 {
 		t.Errorf("%d lines are missing, want 5", n)
+	}
+	tr.Reopen(tr.Since())
+	for i := 10; i < 100; i++ {
+		tr.Repeat(0, at(i), Hash(at(i), text(i)))
+	}
+	if n := tr.Missing(); n != 0 {
+		t.Errorf("%d lines are counted a second time", n)
 	}
 }

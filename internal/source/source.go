@@ -84,6 +84,9 @@ const (
 	// LostGap: the engine's log no longer has the last line that was delivered; whether there
 	// were others behind it that are gone too is not known.
 	LostGap = "gap"
+	// LostRemoved: a container was removed before lines could be read that had not been
+	// delivered, or before the end of its log could be read at all (1).
+	LostRemoved = "removed"
 	// LostHeld: unread generations were let go, past what may be held; exact.
 	LostHeld = "held_too_much"
 )

@@ -32,6 +32,8 @@ func newPodman(t *testing.T, read string) *podman {
 container_monitor:
   docker_host: %q
   exit_events: false
+  poll_interval: 500ms
+  streams: {rotation_interval: 2s}
   read: %s
   include: {labels: {%s: %q}}
 file_monitor: {enabled: false}
@@ -111,9 +113,55 @@ func TestEachLineOfEachDriverArrivesOnceAcrossARestartOfTheAgent(t *testing.T) {
 			for _, c := range all {
 				c.Wait(t)
 			}
-			p.exactlyOnce(t, 2*time.Minute)
+			p.arrived(t, time.Minute, p.ledger.Total())
+			if n := p.agent.Metrics(t).Sum("container_stream_rotations_total"); n == 0 {
+				t.Error("no stream was replaced")
+			} else {
+				t.Log(n, "streams were replaced")
+			}
+			p.exactlyOnce(t, time.Minute)
 		})
 	}
+}
+
+func TestAPollerOfPodmanLosesAndRepeatsNothing(t *testing.T) {
+	for _, driver := range harness.PodmanDrivers {
+		t.Run(driver, func(t *testing.T) {
+			p := newPodman(t, "poll")
+			for _, shape := range [][]string{
+				{"-stderr-every", "3"},
+				{"-stderr-every", "2", "-long-every", "200", "-long-bytes", "40000"},
+			} {
+				p.run(t, 3000, harness.RunOptions{Driver: driver, Args: append(shape, "-rate", "500")})
+			}
+			p.arrived(t, time.Minute, 1000)
+			p.agent.Stop(t)
+			p.agent.Start(t)
+			p.exactlyOnce(t, time.Minute)
+		})
+	}
+}
+
+// In one second there are more lines than any other engine has of one timestamp.
+func TestThousandsOfLinesInASecondOfPodmanArriveOnceAcrossARestart(t *testing.T) {
+	for _, driver := range harness.PodmanDrivers {
+		t.Run(driver, func(t *testing.T) {
+			p := newPodman(t, "stream")
+			p.run(t, 50_000, harness.RunOptions{Driver: driver, Args: []string{"-rate", "10000", "-stderr-every", "4", "-hold"}})
+			for range 3 {
+				p.arrived(t, time.Minute, p.count(t).Lines+5000)
+				p.agent.Stop(t)
+				p.agent.Start(t)
+			}
+			p.exactlyOnce(t, time.Minute)
+		})
+	}
+}
+
+func TestWhatIsToBeReadByFileIsReadThroughTheAPIOfPodman(t *testing.T) {
+	p := newPodman(t, "file")
+	p.run(t, 100, harness.RunOptions{Driver: "k8s-file"})
+	p.exactlyOnce(t, 20*time.Second)
 }
 
 func TestAContainerOfPodmanThatIsRemovedIsLetGo(t *testing.T) {

@@ -74,6 +74,8 @@ type Engine struct {
 	Root string
 	// Driver is what it says its default log driver is.
 	Driver string
+	// Server is what it calls itself, as Podman does with Libpod/4.3.1; set before it is asked.
+	Server string
 	// PerRecord makes since a condition for each record, as in 20.10, and not only for the first.
 	PerRecord bool
 

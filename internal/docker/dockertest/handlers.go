@@ -25,6 +25,9 @@ func (e *Engine) routes() http.Handler {
 	mux.HandleFunc("GET /{version}/containers/{id}/logs", e.logs)
 	mux.HandleFunc("GET /{version}/events", e.subscribe)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.Server != "" {
+			w.Header().Set("Server", e.Server)
+		}
 		if e.awake(r) && e.understands(w, r) {
 			mux.ServeHTTP(w, r)
 		}

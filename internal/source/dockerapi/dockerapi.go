@@ -16,6 +16,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,14 @@ type Engine interface {
 	Logs(ctx context.Context, id string, o docker.LogOptions) (io.ReadCloser, error)
 }
 
-// Opener opens readers of containers. It has no state of its own; many may use it.
+// podman tells whether an engine is Podman, whose last records are no window to look
+// through: it counts pieces, and may join them wrongly.
+func podman(e Engine) bool {
+	p, ok := e.(interface{ Podman() bool })
+	return ok && p.Podman()
+}
+
+// Opener opens readers of containers. Many may use it.
 type Opener struct {
 	// Engine is asked for the logs.
 	Engine Engine
@@ -48,6 +56,8 @@ type Opener struct {
 	PollInterval time.Duration
 	// Log takes what a person should know.
 	Log *slog.Logger
+
+	decoders sync.Pool // their buffers cost more than a poll brings
 
 	window int // the smallest window, if not the usual one (tests)
 }
@@ -113,6 +123,21 @@ func (s *Stats) Errors() map[string]int64 {
 		out[reasonNames[i]] = s.errors[i].Load()
 	}
 	return out
+}
+
+// decoder returns one for a body, which is given back with recycle.
+func (o *Opener) decoder(body io.Reader, tty bool) *docker.Decoder {
+	d, ok := o.decoders.Get().(*docker.Decoder)
+	if !ok {
+		return docker.NewDecoder(body, tty)
+	}
+	d.Reset(body, tty)
+	return d
+}
+
+func (o *Opener) recycle(d *docker.Decoder) {
+	d.Reset(nil, false)
+	o.decoders.Put(d)
 }
 
 // Open returns a reader that goes on from a cursor, or from t.Since if the container

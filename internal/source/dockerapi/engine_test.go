@@ -271,9 +271,9 @@ func TestAStoppedContainersHistoryIsReadAndNothingIsPolled(t *testing.T) {
 	box := engine.Run(t, harness.RunOptions{Args: []string{"-n", "1000"}})
 	box.Wait(t)
 	o := engineOpener(t, engine.Host())
-	r := start(t, o, targetOf(box, false, false), position.Cursor{})
-	r.exactly(t, 1000, 1)
 	gone := targetOf(box, false, false)
+	r := start(t, o, gone, position.Cursor{})
+	r.exactly(t, 1000, 1)
 	gone.Gone = true
 	r.update(gone)
 	r.until(t, "the end", func() bool { return r.ended != nil })

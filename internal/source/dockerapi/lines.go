@@ -1,6 +1,10 @@
 package dockerapi
 
-import "github.com/logcapturer/log_capturer/internal/docker"
+import (
+	"bytes"
+
+	"github.com/logcapturer/log_capturer/internal/docker"
+)
 
 // keepBuffer is the size in bytes up to which the memory of a joined line is kept.
 const keepBuffer = 64 << 10
@@ -11,13 +15,19 @@ type line struct {
 	time int64
 	data []byte // valid until the next piece is joined
 	cut  bool
+	last int64 // its last piece's own time, where pieces have one
 }
 
 // lines joins pieces to lines, per output.
 type lines struct {
 	max   int
 	parts [2]part
+	slow  [2]span
 }
+
+// span has the times of the first and the last piece of an output's last line, if they
+// differ (Podman), together with lines before it that ended in the second that it began in.
+type span struct{ first, last int64 }
 
 // part is a line that is still incomplete.
 type part struct {
@@ -43,7 +53,7 @@ func (l *lines) add(p docker.Piece) (ln line, ok, again bool) {
 		if cut {
 			data = data[:l.max]
 		}
-		return line{i, p.Time, data, cut}, true, false
+		return line{i, p.Time, data, cut, p.Own}, true, false
 	}
 	if !part.open {
 		part.open, part.time, part.cut = true, p.Time, false
@@ -60,13 +70,27 @@ func (l *lines) add(p docker.Piece) (ln line, ok, again bool) {
 	if !p.End {
 		return line{}, false, false
 	}
-	return l.end(i), true, false
+	ln = l.end(i)
+	ln.last = p.Own
+	return ln, true, false
+}
+
+// doubled tells whether a piece is the same as the one before it of an incomplete line: the
+// container wrote it twice, or the engine, which sends the last record of a json-file
+// again when it rotates it.
+func (l *lines) doubled(p docker.Piece) bool {
+	i := 0
+	if p.Stderr {
+		i = 1
+	}
+	part := &l.parts[i]
+	return part.open && part.time == p.Time && !part.cut && len(p.Data) == docker.PieceSize && bytes.HasSuffix(part.data, p.Data)
 }
 
 func (l *lines) end(i int) line {
 	part := &l.parts[i]
 	part.open = false
-	return line{i, part.time, part.data, part.cut}
+	return line{i, part.time, part.data, part.cut, 0}
 }
 
 // flush returns one line that was left incomplete, as it is.
@@ -84,6 +108,36 @@ func (l *lines) forget() {
 	for i := range l.parts {
 		l.parts[i].open = false
 	}
+}
+
+// passed notes a line that was delivered, now or before.
+func (l *lines) passed(ln *line) {
+	s := &l.slow[ln.out]
+	if ln.time > s.last {
+		*s = span{}
+	}
+	if ln.last <= ln.time {
+		return
+	}
+	s.first, s.last = older(s.first, ln.time), max(s.last, ln.last)
+}
+
+// across returns from when to read if it was to be from since, or from at if that is
+// earlier and not 0: at, or when a line that was delivered began which would otherwise
+// be read again from its middle.
+func (l *lines) across(since, at int64) int64 {
+	for range l.slow { // to go back for one output may cut the other's
+		for _, s := range l.slow {
+			from := since
+			if at != 0 {
+				from = min(since, at)
+			}
+			if s.first != 0 && s.first < from && s.last >= from {
+				at = s.first
+			}
+		}
+	}
+	return at
 }
 
 // oldest returns the timestamp of the oldest incomplete line, 0 = none.

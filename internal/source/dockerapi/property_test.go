@@ -37,6 +37,7 @@ type scripted struct {
 	log []stored
 	// suffix: since is tested until the first match only (newer engines); else for each record (20.10).
 	suffix bool
+	podman bool // it tests since for each record, and gives whole seconds (podman_test.go)
 	cuts   []cut
 	calls  int
 	onCall func(call int, o docker.LogOptions)
@@ -72,6 +73,9 @@ func (e *scripted) Logs(_ context.Context, _ string, o docker.LogOptions) (io.Re
 		}
 		matched = true
 		frame := muxFrame(rec)
+		if e.podman {
+			frame = podmanFrame(rec)
+		}
 		if end.Records >= 0 && sent >= end.Records {
 			if !end.Clean {
 				buf.Write(frame[:min(end.Bytes, len(frame)-1)])
@@ -85,13 +89,18 @@ func (e *scripted) Logs(_ context.Context, _ string, o docker.LogOptions) (io.Re
 	if !end.Clean {
 		err = io.ErrUnexpectedEOF
 	}
-	return &scriptedBody{Reader: bytes.NewReader(buf.Bytes()), err: err}, nil
+	return &scriptedBody{Reader: bytes.NewReader(buf.Bytes()), err: err, podman: e.podman}, nil
 }
 
 type scriptedBody struct {
 	*bytes.Reader
-	err error
+	err    error
+	podman bool
 }
+
+func (e *scripted) Podman() bool { return e.podman }
+
+func (b *scriptedBody) Podman() bool { return b.podman }
 
 func (b *scriptedBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)

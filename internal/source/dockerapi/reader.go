@@ -53,11 +53,16 @@ type Reader struct {
 	// up to where it was, and that line is complete or incomplete once more.
 	unread int64
 
+	doubt int64     // timestamp of a line of which a piece came twice
+	trust time.Time // until then that is believed
+
 	retry    retry
+	polls    time.Time // until then nothing is followed, because Podman refused to
 	removing time.Time // since when the engine says so
 	rest     bool      // the run is over and all of it was read: what is incomplete stays so
 	gone     bool      // the engine has no such container
 	read     bool      // the container stands still and was read to its end
+	run      time.Time // start of the run in which the log was opened last
 	polled   bool      // a poll is through
 }
 
@@ -98,7 +103,7 @@ func (r *Reader) incomplete() int64 {
 	if r.again {
 		at = older(at, r.piece.Time)
 	}
-	return at
+	return r.lines.across(r.tracker.Since(), at)
 }
 
 // older returns the smaller of two timestamps of which 0 means none.
@@ -131,7 +136,7 @@ func (r *Reader) Rotations() int64 { return r.rotations.Load() }
 // makes sense; 0 = not before an Update.
 func (r *Reader) Pause() time.Duration {
 	t := r.latest()
-	if r.read && !t.Container.Running {
+	if r.through(t) && !t.Container.Running {
 		return 0
 	}
 	return max(time.Until(r.retry.at), r.opener.PollInterval, time.Millisecond)
@@ -180,6 +185,9 @@ func (r *Reader) next(ctx context.Context) (*record.Batch, error) {
 func (r *Reader) guarded(ctx context.Context) (*record.Batch, error) {
 	if s := r.stream; s != nil {
 		defer context.AfterFunc(ctx, s.abort)()
+		if !s.follow {
+			s.silent.Reset(s.patience())
+		}
 	}
 	return r.batch()
 }
@@ -244,12 +252,19 @@ func (r *Reader) deliver(b *record.Batch) {
 		r.opener.Stats.Truncated.Add(1)
 	}
 	r.holding, r.unread = false, 0
+	r.lines.passed(ln)
 	r.fresh++
 	r.retry.reset()
 }
 
 // errGap: the last records of the log do not reach back to what was delivered.
 var errGap = errors.New("more was logged than the last records")
+
+// errDoubled: a piece of a line came twice in a row, and is to be read again.
+var errDoubled = errors.New("a piece of a line came twice")
+
+// trustTime is how long pieces that come twice are believed, once one was right.
+const trustTime = time.Minute
 
 // step reads and joins one piece. A line that it ends and that was not delivered
 // before is held.
@@ -265,6 +280,9 @@ func (r *Reader) step() error {
 			piece, err := r.stream.dec.Next()
 			if err != nil {
 				return err
+			}
+			if r.stream.follow && r.lines.doubled(piece) && !r.trusted(piece.Time) {
+				return errDoubled
 			}
 			r.piece = piece
 		}
@@ -285,19 +303,35 @@ func (r *Reader) step() error {
 	switch {
 	case repeated && window > 0 && r.tracker.Skipped(ln.out) > window,
 		!repeated && window > 0 && !r.tracker.Found():
-		r.unread = older(r.unread, ln.time)
 		return errGap
 	}
 	r.prove(repeated)
 	if r.old != nil && (r.tracker.Found() || !repeated) {
 		r.turned()
 	}
+	if !repeated && r.stream.whole && r.tracker.Distinct() {
+		r.tracker.Resume() // it lies behind all that was delivered, and so does what follows
+	}
 	if repeated {
+		r.lines.passed(&ln)
 		r.opener.Stats.Repeats.Add(1)
 		return nil
 	}
 	r.held, r.holding = ln, true
 	return nil
+}
+
+// trusted tells whether a piece that came twice in a row was written twice: when it comes
+// so again from the log. That is believed of others too, for a while: who writes such
+// lines writes many.
+func (r *Reader) trusted(at int64) bool {
+	if now := time.Now(); r.doubt == at {
+		r.trust = now.Add(trustTime)
+	} else if now.After(r.trust) {
+		r.doubt = at
+		return false
+	}
+	return true
 }
 
 // prove looks, once for each opening, whether the log overlaps what was delivered, and
@@ -309,7 +343,7 @@ func (r *Reader) prove(repeated bool) {
 		return
 	}
 	s.proved = true
-	if s.follow && s.window > 0 {
+	if s.follow {
 		r.window = 0
 	}
 	if !found && s.known {
@@ -321,6 +355,9 @@ func (r *Reader) prove(repeated bool) {
 // after decides what the end of a stream, or of what is left of one, means.
 func (r *Reader) after(err error) {
 	s := r.stream
+	if errors.Is(err, io.EOF) && s != nil && !s.follow && s.window > 0 && !r.tracker.Found() && r.tracker.Skipped(0)+r.tracker.Skipped(1) > 0 {
+		err = errGap // all of it is older than what was delivered: the clock was set back
+	}
 	if errors.Is(err, errGap) {
 		r.missed(s.window)
 	}
@@ -328,16 +365,18 @@ func (r *Reader) after(err error) {
 		r.unread = 0 // the old stream has it
 		r.giveUpTurn()
 		r.opener.Stats.errors[rotation].Add(1)
+		if errors.Is(err, errGap) { // the next one reaches back further
+			r.turnAt = time.Now().Add(turnPause)
+		}
 		return
 	}
 	if s == nil { // nothing is left of what was incomplete
-		r.rest, r.read = false, true
-		r.unread = r.incomplete()
+		r.rest, r.read, r.unread = false, true, 0
 		return
 	}
 	r.closeStream()
 	switch {
-	case errors.Is(err, errGap):
+	case errors.Is(err, errGap), errors.Is(err, errDoubled):
 	case s.turned.Load():
 		r.rotated()
 	case errors.Is(err, io.EOF) && s.follow:
@@ -349,7 +388,10 @@ func (r *Reader) after(err error) {
 		r.retry.reset()
 		t := r.latest()
 		running := t.Container.Running && !t.Gone // then a line that is incomplete may still be ended
-		r.rest, r.polled = !running, running && t.Mode == source.Poll
+		r.rest, r.polled = !running && !s.live, running && t.Mode == source.Poll
+		if running && t.Mode != source.Poll { // it could not be followed
+			r.retry.at = time.Now().Add(max(r.opener.PollInterval, firstPause))
+		}
 	default:
 		if !errors.Is(err, docker.ErrInBand) && !errors.Is(err, docker.ErrGarbage) {
 			err = fmt.Errorf("%w: %w", errStream, err)

@@ -140,10 +140,9 @@ func TestALogThatCannotBeReadIsAskedForOnceAMinute(t *testing.T) {
 
 func TestLongLinesAreCutMarkedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		piece := strings.Repeat("x", docker.PieceSize)
 		var records []stored
-		for range 10 {
-			records = append(records, stored{0, noon, piece})
+		for i := range 10 { // none is the same as the one before
+			records = append(records, stored{0, noon, "x" + strings.Repeat(string(rune('0'+i)), docker.PieceSize-1)})
 		}
 		records = append(records, stored{0, noon, "end\n"}, stored{0, noon + 1, "next\n"}, stored{1, noon, strings.Repeat("y", testMaxLine+1) + "\n"})
 		engine := &answers{bodies: []io.Reader{frames(records...)}, errs: []error{nil, docker.ErrNotFound}}

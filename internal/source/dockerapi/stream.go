@@ -15,6 +15,9 @@ const (
 	firstPause       = 100 * time.Millisecond
 	maxPause         = 2 * time.Second
 	unsupportedPause = time.Minute
+	// followed is how many records are remembered of each output of a stream: the engine
+	// may send as many again when it rotates a json-file.
+	followed = 1024
 	// removing is how long the engine may say that it is removing the container.
 	removing = 2 * time.Second
 )
@@ -31,7 +34,10 @@ type stream struct {
 	proved bool // it was seen
 	known  bool // something had been delivered when it was opened
 	opened time.Time
-	// silent ends a stream that is due to be replaced and brings nothing.
+	live   bool // the container ran when it was opened
+	whole  bool // no line was incomplete then
+	// silent ends a stream that is due to be replaced and brings nothing, and a poll whose
+	// answer does not come.
 	silent *time.Timer
 	turned atomic.Bool // it did
 }
@@ -42,6 +48,15 @@ func (s *stream) close() {
 	}
 	s.abort()
 	_ = s.body.Close() // nothing was written to it
+}
+
+// patience is how long a poll's answer may take: seconds, or minutes where the engine
+// searches its log.
+func (s *stream) patience() time.Duration {
+	if s.window > 0 {
+		return 30 * time.Second
+	}
+	return 10 * time.Minute
 }
 
 // retry paces attempts.
@@ -65,9 +80,9 @@ func (r *Reader) open(ctx context.Context) error {
 	t := r.latest()
 	running := t.Container.Running && !t.Gone
 	switch {
-	case r.gone, r.read && t.Gone:
+	case r.gone, r.through(t) && t.Gone:
 		return io.EOF
-	case r.read && !running:
+	case r.through(t) && !running:
 		return source.ErrIdle
 	}
 	// A container that was just seen to stop or to go needs no pause.
@@ -78,26 +93,36 @@ func (r *Reader) open(ctx context.Context) error {
 		}
 		return r.wait(ctx, pause)
 	}
-	s, err := r.connect(ctx, t, running && t.Mode != source.Poll)
+	s, err := r.connect(ctx, t, running && t.Mode != source.Poll && !time.Now().Before(r.polls))
 	if err != nil {
 		if err := r.ended(ctx); err != nil {
 			return err
 		}
 		return r.refused(err)
 	}
-	r.stream, r.follow, r.read = s, s.follow, false
+	r.stream, r.follow, r.read, r.run = s, s.follow, false, t.Container.Started
 	r.failure, r.removing = nil, time.Time{}
 	if s.follow {
 		r.planTurn(s)
+	} else {
+		s.silent = time.AfterFunc(s.patience(), s.abort)
 	}
 	return nil
 }
 
+// through tells whether the container stands still as it did when its log was read to the
+// end. A run may have begun and ended between two looks at it.
+func (r *Reader) through(t source.Target) bool {
+	return r.read && r.run.Equal(t.Container.Started)
+}
+
 // connect opens the log from where it was read to, and prepares for what comes again.
 func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*stream, error) {
-	s := &stream{follow: follow, opened: time.Now(), known: !r.tracker.Fresh()}
+	s := &stream{
+		follow: follow, opened: time.Now(), known: !r.tracker.Fresh(), live: t.Container.Running && !t.Gone, whole: r.incomplete() == 0,
+	}
 	options := docker.LogOptions{Follow: follow, Since: r.Cursor().API.Since}
-	if !r.tracker.Fresh() && r.incomplete() == 0 && r.tracker.Distinct() {
+	if !r.tracker.Fresh() && r.incomplete() == 0 && r.tracker.Distinct() && !podman(r.opener.Engine) {
 		s.window = r.nextWindow(follow)
 		options.Tail = s.window
 	}
@@ -109,7 +134,10 @@ func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*st
 		abort()
 		return nil, err
 	}
-	s.body, s.abort, s.dec = body, abort, docker.NewDecoder(body, t.Container.TTY)
+	s.body, s.abort, s.dec = body, abort, r.opener.decoder(body, t.Container.TTY)
+	if follow {
+		r.tracker.Remember(followed)
+	}
 	stats := r.opener.Stats
 	stats.Opens.Add(1)
 	if !follow {
@@ -120,6 +148,9 @@ func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*st
 	}
 	r.again, r.holding, r.fresh = false, false, 0
 	r.lines.forget()
+	if podman(r.opener.Engine) {
+		options.Since = 0
+	}
 	r.tracker.Reopen(options.Since)
 	return s, nil
 }
@@ -135,9 +166,16 @@ func (r *Reader) refused(err error) error {
 		err = docker.ErrNotFound
 	}
 	if errors.Is(err, docker.ErrNotFound) {
+		if t := r.latest(); t.Mode == source.Poll && !r.read && !r.gone {
+			r.Add(source.LostRemoved, 1) // what it wrote since the last poll, if anything
+		}
 		// What was incomplete will not be read again: it is delivered as it is.
 		r.gone, r.rest = true, true
 		return nil
+	}
+	if reasonOf(err) == other && podman(r.opener.Engine) {
+		// It does not follow journald unless its events are there as well.
+		r.polls = time.Now().Add(unsupportedPause)
 	}
 	r.failed(err)
 	return nil
@@ -151,9 +189,17 @@ func (r *Reader) closeStream() {
 	}
 	r.unread = r.incomplete()
 	r.again, r.holding = false, false
+	r.piece, r.held = docker.Piece{}, line{}
 	r.aged(r.stream)
-	r.stream.close()
+	r.release(r.stream)
 	r.stream = nil
+}
+
+// release closes a stream. What was read of it and not delivered is not valid any more.
+func (r *Reader) release(s *stream) {
+	s.close()
+	r.opener.recycle(s.dec)
+	s.dec = nil
 }
 
 func (r *Reader) aged(s *stream) {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -91,6 +92,7 @@ func (r *Reader) turn(ctx context.Context) {
 		}
 		return
 	}
+	s.silent.Stop() // it goes on if the successor is given up
 	r.old, r.stream, r.before = s, successor, before
 	successor.silent = time.AfterFunc(turnTimeout, successor.abort)
 	if r.tracker.Fresh() { // nothing was delivered: the successor brings all there is
@@ -101,7 +103,7 @@ func (r *Reader) turn(ctx context.Context) {
 // turned closes the old stream: the successor was seen to overlap it.
 func (r *Reader) turned() {
 	r.aged(r.old)
-	r.old.close()
+	r.release(r.old)
 	r.old = nil
 	if !r.stream.silent.Stop() {
 		r.stream.abort() // it is being aborted at this moment: let that not go unnoticed
@@ -118,12 +120,14 @@ func (r *Reader) rotated() {
 
 // giveUpTurn closes the successor; the old stream goes on from where it was.
 func (r *Reader) giveUpTurn() {
-	r.stream.close()
+	r.release(r.stream)
 	r.stream, r.old = r.old, nil
 	r.again, r.holding, r.failure = false, false, nil
+	r.piece, r.held = docker.Piece{}, line{}
 	r.lines.forget()
 	r.tracker.Restore(r.before)
 	r.endTurn()
+	r.stream.silent.Reset(time.Until(r.turnAt) + overdue)
 }
 
 // endTurn lets another reader turn.

@@ -31,4 +31,4 @@ func (r *Reader) missed(window int) { r.window = window * widen }
 
 // reached notes that a log was read up to its end, with so many new lines since it was
 // opened: the next window is made for twice as many.
-func (r *Reader) reached(lines int) { r.window = 2*lines + 1 }
+func (r *Reader) reached(lines int) { r.window = min(2*lines+1, maxWindow) }

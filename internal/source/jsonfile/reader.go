@@ -64,6 +64,7 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 		r.ahead, r.aheadOf = from.Ahead.Pos, record.Output(from.Ahead.Output)
 	case from.File == nil && from.API != nil: // it was read through the API, the last time
 		r.tracker.Reopen(0)
+		r.since = from.API.Since // what is older was delivered, or is not wanted
 	}
 	if from.IsZero() && !t.Since.IsZero() {
 		r.since = t.Since.UnixNano()
@@ -131,7 +132,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 				return b, nil
 			}
 		}
-		if errors.Is(err, source.ErrIdle) {
+		if errors.Is(err, source.ErrIdle) && r.Log.Current() != nil {
 			r.tracker.Resume() // the whole log was read again
 		}
 		if err != nil {
