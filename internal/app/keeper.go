@@ -24,10 +24,11 @@ const (
 type keeper struct {
 	*tail.Keeper
 	grown chan struct{}
+	also  func() // is called as often
 }
 
-func (a *agent) newKeeper(maxBytes int64) keeper {
-	k := keeper{&tail.Keeper{MaxBytes: maxBytes}, make(chan struct{}, 1)}
+func (a *agent) newKeeper(maxBytes int64, also func()) keeper {
+	k := keeper{&tail.Keeper{MaxBytes: maxBytes}, make(chan struct{}, 1), also}
 	if limit := descriptorLimit(); limit > 0 {
 		k.MaxFiles = max(leastHeld, int(min(limit/heldShare, 1<<20)))
 	}
@@ -49,6 +50,7 @@ func (k keeper) run(ctx context.Context) {
 			return
 		case <-k.grown:
 		case <-tick.C:
+			k.also()
 		}
 		k.Enforce()
 	}

@@ -50,8 +50,10 @@ func (a *agent) buildContainers(hostname string) error {
 	found := discover.NewContainers(cfg, engine, hostname, log)
 	found.OnListed = a.prune
 	files, streams := &jsonfile.Stats{}, &dockerapi.Stats{Aged: a.metrics.StreamAged}
-	keeper := a.newKeeper(int64(cfg.Held.MaxBytes))
 	early := a.catchEarly(found, files)
+	disk := newEngineDisk(a.metrics.Lost, log)
+	disk.of(found)
+	keeper := a.newKeeper(int64(cfg.Held.MaxBytes), disk.look)
 	api := &dockerapi.Opener{
 		Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, PollInterval: cfg.PollInterval.Std(), Log: log,
 	}
@@ -78,7 +80,7 @@ func (a *agent) buildContainers(hostname string) error {
 			}
 		},
 	})
-	a.reports = append(a.reports, keeper.report(a.board))
+	a.reports = append(a.reports, keeper.report(a.board), disk.report(a.board))
 	a.reports = append(a.reports, func() {
 		h := found.Health()
 		status := health.Healthy
@@ -93,7 +95,7 @@ func (a *agent) buildContainers(hostname string) error {
 // catchEarly has json-files opened the moment they appear, for containers that are
 // gone before they are announced. Without inotify there is none.
 func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *tail.Early {
-	if a.watcher == nil || a.cfg.ContainerMonitor.Read == source.Stream {
+	if read := a.cfg.ContainerMonitor.Read; a.watcher == nil || read == source.Stream || read == source.Poll {
 		return nil
 	}
 	early := tail.NewEarly(a.watcher, jsonfile.LogName, &stats.Descriptors)
