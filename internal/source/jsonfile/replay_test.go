@@ -8,7 +8,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/replay"
 )
 
-// J: since: now; the container was first polled, said nothing, and then its file is read.
+// With since: now a container is polled at first, says nothing, and then its file is read.
 func TestHistoryThatIsNotWantedIsNotReadFromTheFileEither(t *testing.T) {
 	l := newEngineLog(t, t.TempDir(), 3)
 	l.write("stdout", "old 1\n")
@@ -22,13 +22,12 @@ func TestHistoryThatIsNotWantedIsNotReadFromTheFileEither(t *testing.T) {
 	tg.Since = since
 	r, _ := open(t, tg, c)
 	got := drain(t, r)
-	t.Log(got)
 	if len(got) != 1 {
-		t.Error("HISTORY before since is delivered")
+		t.Errorf("got %q, want what is newer than since", got)
 	}
 }
 
-// N: the rest of a file that a cursor from the API is replayed on, while the path does not exist yet.
+// A file that is to be read behind what came through the API may not be there yet.
 func TestAReplayWaitsForItsFile(t *testing.T) {
 	dir := t.TempDir()
 	tr := replay.New(position.Cursor{}, time.Time{})
@@ -41,6 +40,6 @@ func TestAReplayWaitsForItsFile(t *testing.T) {
 	l.write("stdout", "2\n")
 	got := drain(t, r)
 	if len(got) != 1 {
-		t.Error("REPEATED:", got)
+		t.Errorf("got %q, want the second line only", got)
 	}
 }
