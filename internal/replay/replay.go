@@ -81,6 +81,8 @@ type output struct {
 	clock record.Clock
 	// time is the largest timestamp delivered; 0 = none.
 	time int64
+	// fine is set once a timestamp had nanoseconds: no two records share one.
+	fine bool
 	// seen has the hashes of the records delivered since the anchor, in log order.
 	seen []uint64
 	// recent are the hashes of the last records, whatever their time, and times theirs.
@@ -140,7 +142,7 @@ func New(c position.Cursor, since time.Time) Tracker {
 	}
 	t.floor = c.API.Since
 	for i, s := range c.API.Streams {
-		t.out[i].time, t.out[i].seen = s.Time, slices.Clone(s.Seen)
+		t.out[i].time, t.out[i].seen, t.out[i].fine = s.Time, slices.Clone(s.Seen), fine(s.Time)
 		t.newest = max(t.newest, s.Time)
 	}
 	t.unsure = t.floor != t.newest-Slack
@@ -166,7 +168,7 @@ func (t *Tracker) Unsure() bool { return t.unsure }
 // is coarser, equal lines may.
 func (t *Tracker) Distinct() bool {
 	for i := range t.out {
-		if at := t.out[i].time; at != 0 && at%1000 == 0 {
+		if o := &t.out[i]; o.time != 0 && !o.fine {
 			return false
 		}
 	}
@@ -239,7 +241,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 		return o.twice(time, h) // what is to be dropped is not younger
 	}
 	at := slices.Index(o.drop, h)
-	if at < 0 && anchor && time%1000 != 0 {
+	if at < 0 && anchor && o.fine {
 		// The anchor by its time, though not by its text: the rest of a long line whose head
 		// lies before the place where the reading began.
 		o.found = true
@@ -258,7 +260,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 // perhaps the last piece alone. Only where the clock counts nanoseconds, so that the time
 // tells a line from all others of its output.
 func (o *output) twice(time int64, h uint64) bool {
-	return time <= o.time && time%1000 != 0 && slices.Contains(o.times, time)
+	return o.fine && time <= o.time && slices.Contains(o.times, time)
 }
 
 // Remember has the last n records of each output remembered, for the repeats and
@@ -288,7 +290,7 @@ func (o *output) missed(time int64, h uint64) bool {
 		return false
 	}
 	oldest := o.times[o.next]
-	return oldest != 0 && time > oldest && time%1000 != 0 && !slices.Contains(o.recent, h)
+	return o.fine && oldest != 0 && time > oldest && !slices.Contains(o.recent, h)
 }
 
 // Missing returns how many of the records that came again since Reopen had not been
@@ -321,7 +323,7 @@ func (t *Tracker) Newer(i int, time int64) (at int64, ok bool) {
 	if time <= o.time {
 		return 0, false
 	}
-	o.time, o.seen = time, o.unseen()
+	o.time, o.seen, o.fine = time, o.unseen(), o.fine || fine(time)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time), true
 }
@@ -351,6 +353,7 @@ func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 		o.seen = append(o.seen, h)
 	}
 	o.note(time, h)
+	o.fine = o.fine || fine(time)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time)
 }
@@ -370,3 +373,7 @@ func (t *Tracker) Cursor(incomplete int64) position.Cursor {
 	}
 	return c
 }
+
+// fine tells whether a timestamp counts nanoseconds; of those that do, one in a thousand
+// does not look so.
+func fine(time int64) bool { return time%1000 != 0 }

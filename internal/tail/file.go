@@ -72,6 +72,10 @@ func openFile(path string, follow bool, open *atomic.Int64) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	if scarce(fd) {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("open %s: %w (logs leave some to the rest of the agent); raise the limit, ulimit -n or LimitNOFILE=", path, unix.EMFILE)
+	}
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
 		_ = unix.Close(fd)

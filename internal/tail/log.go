@@ -178,12 +178,19 @@ func (l *Log) writtenAfter(files []*File, t int64) []*File {
 		if f.newest || f.modTime() > t {
 			return false
 		}
+		l.drop([]*File{f})
+		return true
+	})
+}
+
+// drop lets go of files that were opened and are not to be read now.
+func (l *Log) drop(files []*File) {
+	for _, f := range files {
 		if l.opt.Unclaim != nil {
 			l.opt.Unclaim(f.ID, f.read.Load())
 		}
 		f.close()
-		return true
-	})
+	}
 }
 
 // renamed finds the file of pos under another name of the log's directory, one that
@@ -231,6 +238,10 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 			name = fmt.Sprintf("%s.%d", l.path, n)
 		}
 		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
+		if shortage(openErr) { // or what is behind a file that is left out would be taken for all
+			l.drop(files)
+			return nil, false, openErr
+		}
 		if openErr != nil {
 			if n == 0 && !errors.Is(openErr, fs.ErrNotExist) {
 				err = openErr // an older name that is no log of ours is none of our business

@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// Nobody starts the agent as a user without rights but for those of the group root: it
-// may use a private engine's socket, and read the json-files until their directory's
-// mode forbids it. See StartAgentUnder.
+// Nobody starts the agent as a user without rights but for those of the group root, which
+// may read the json-files until their directories' modes forbid it. See StartAgentUnder.
 var Nobody = []string{"sh", "-c", `set -eu
 for last in "$@"; do :; done
 dir=$(dirname "$last")
