@@ -13,10 +13,10 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench load soak clean
+.PHONY: help demo test build lint bench scenarios load soak clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it by itself
 	@scripts/setup engine
@@ -38,6 +38,10 @@ lint: ## Check format and code
 
 bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+
+scenarios: ## Run the scenarios against a real engine and a real Loki; REPORT=FILE gets a table of lines, losses and what stays open
+	@scripts/setup cc engine loki
+	$(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -race -timeout 40m -count=1 ./test/e2e $(ARGS)
 
 load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE, ARGS="-containers 100 -for 1m"
 	@scripts/setup engine
