@@ -39,8 +39,10 @@ func compareReads(t *testing.T, size int64) string {
 		net, gib := both[mode]-writing, float64(size)/(1<<30)
 		rows = append(rows, fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.2f | %.1f |", mode, agent, dockerd, both[mode], net, net/gib))
 	}
-	if both["file"]*cheaper > both["stream"] {
-		t.Errorf("files cost %.2f s of CPU, streams %.2f s: it should be at most 1/%d", both["file"], both["stream"], cheaper)
+	// Without what dockerd spends on writing the log, whoever reads it: that alone is a
+	// quarter of all that a stream costs.
+	if file, stream := both["file"]-writing, both["stream"]-writing; file*cheaper > stream {
+		t.Errorf("reading files costs %.2f s of CPU, streams %.2f s: it should be at most 1/%d", file, stream, cheaper)
 	}
 	return fmt.Sprintf("CPU seconds for %d MiB of container output, in lines of %d bytes.\n\n", size>>20, costLine) +
 		table("| read | agent | dockerd | both | without writing | for each GiB |", rows...)
