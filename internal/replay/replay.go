@@ -159,6 +159,14 @@ func Hash(time int64, line []byte) uint64 {
 // Fresh tells that nothing was delivered yet.
 func (t *Tracker) Fresh() bool { return t.newest == 0 }
 
+// Seed says that a record of output i is the last one before what is wanted, of a log of
+// which nothing was delivered: it counts as delivered.
+func (t *Tracker) Seed(i int, time int64, h uint64) {
+	o := &t.out[i]
+	o.time, o.seen, o.fine = time, []uint64{h}, fine(time)
+	t.newest, t.floor = time, 0
+}
+
 // Unsure tells that a line may have been incomplete when the cursor was taken: the log
 // is then to be read from Since, and not only its end.
 func (t *Tracker) Unsure() bool { return t.unsure }

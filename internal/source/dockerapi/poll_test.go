@@ -129,3 +129,38 @@ func TestAWindowThatIsMissedIsWidened(t *testing.T) {
 		}
 	})
 }
+
+// With since: now the engine does not search a long log for the time, however often a
+// silent container is polled, and what comes is delivered.
+func TestHistoryThatIsNotWantedIsNotSearched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &live{}
+		add := func(n int) {
+			for range n {
+				i := len(e.log)
+				e.log = append(e.log, stored{0, noon + int64(i)*1001, fmt.Sprintf("l%d\n", i)})
+			}
+		}
+		add(900)
+		target := testTarget()
+		target.Mode, target.Since = source.Poll, time.Unix(0, noon+900*1001)
+		r, stats := open(t, e, target, position.Cursor{})
+		for range 5 {
+			if got := drain(t, r); len(got) > 0 {
+				t.Fatal("history was delivered:", got)
+			}
+		}
+		add(20)
+		if got := drain(t, r); len(got) != 20 || got[0] != "l900" || got[19] != "l919" {
+			t.Error("got", got)
+		}
+		for _, o := range e.asked {
+			if o.Tail == 0 {
+				t.Errorf("the whole log was asked for: %+v", o)
+			}
+		}
+		if n := stats.Full.Load(); n != 0 {
+			t.Errorf("%d searches", n)
+		}
+	})
+}

@@ -60,6 +60,7 @@ type Reader struct {
 	polls    time.Time // until then nothing is followed, because Podman refused to
 	removing time.Time // since when the engine says so
 	rest     bool      // the run is over and all of it was read: what is incomplete stays so
+	seeded   bool      // the log's last record was looked at
 	gone     bool      // the engine has no such container
 	read     bool      // the container stands still and was read to its end
 	run      time.Time // start of the run in which the log was opened last

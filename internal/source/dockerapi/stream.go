@@ -1,13 +1,16 @@
 package dockerapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -93,6 +96,9 @@ func (r *Reader) open(ctx context.Context) error {
 		}
 		return r.wait(ctx, pause)
 	}
+	if r.tracker.Fresh() && r.tracker.Since() > 0 && !r.seeded && !podman(r.opener.Engine) {
+		r.seed(ctx, t)
+	}
 	s, err := r.connect(ctx, t, running && t.Mode != source.Poll && !time.Now().Before(r.polls))
 	if err != nil {
 		if err := r.ended(ctx); err != nil {
@@ -114,6 +120,39 @@ func (r *Reader) open(ctx context.Context) error {
 // end. A run may have begun and ended between two looks at it.
 func (r *Reader) through(t source.Target) bool {
 	return r.read && r.run.Equal(t.Container.Started)
+}
+
+// seed looks at the last record of a log whose history is not wanted. If that is older, it
+// is where reading begins, and the engine need not search for the time; if not, or if it
+// cannot be had, the engine searches.
+func (r *Reader) seed(ctx context.Context, t source.Target) {
+	life, abort := context.WithTimeout(r.life, 30*time.Second)
+	defer abort()
+	defer context.AfterFunc(ctx, abort)()
+	body, err := r.opener.Engine.Logs(life, t.Container.ID, docker.LogOptions{Tail: 1})
+	if err != nil {
+		return // opening the log will say why
+	}
+	defer body.Close()
+	dec := r.opener.decoder(body, t.Container.TTY)
+	defer r.opener.recycle(dec)
+	var all lines
+	all.max = r.lines.max
+	var last line
+	for {
+		piece, err := dec.Next()
+		if err != nil {
+			break
+		}
+		ln, ok, _ := all.add(piece)
+		if ok {
+			last = line{out: ln.out, time: ln.time, data: slices.Clone(ln.data)}
+		}
+	}
+	r.seeded = true
+	if last.time > 0 && last.time < r.tracker.Since() {
+		r.tracker.Seed(last.out, last.time, replay.Hash(last.time, bytes.TrimSuffix(last.data, []byte("\r"))))
+	}
 }
 
 // connect opens the log from where it was read to, and prepares for what comes again.
@@ -143,7 +182,7 @@ func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*st
 	if !follow {
 		stats.Polls.Add(1)
 	}
-	if s.window == 0 && !r.tracker.Fresh() {
+	if s.window == 0 && options.Since > 0 {
 		stats.Full.Add(1)
 	}
 	r.again, r.holding, r.fresh = false, false, 0
