@@ -54,6 +54,19 @@ func jsonDir(t *testing.T, engine *dockertest.Engine, id string) {
 	}
 }
 
+// healthy waits until discovery says that it is connected: it does so after the first set.
+func healthy(t *testing.T, d *Containers) {
+	t.Helper()
+	deadline := time.After(5 * time.Second)
+	for h := d.Health(); !h.OK || h.Name != "container_monitor"; h = d.Health() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatalf("health %+v", h)
+		}
+	}
+}
+
 func TestAContainersLifeByEvents(t *testing.T) {
 	engine := dockertest.New(t)
 	engine.Hidden(dockertest.Container{ID: id("0"), Name: "old", Image: "i", Running: true, Driver: "local"})
@@ -63,9 +76,7 @@ func TestAContainersLifeByEvents(t *testing.T) {
 	if old.Mode != source.Stream || !strings.Contains(old.Reason, "local") || !old.Container.Running || old.Source.CanWait {
 		t.Errorf("the container that was there: %+v", old)
 	}
-	if h := d.Health(); !h.OK || h.Name != "container_monitor" {
-		t.Errorf("health %+v", h)
-	}
+	healthy(t, d)
 
 	jsonDir(t, engine, id("a"))
 	engine.Create(dockertest.Container{ID: id("a"), Name: "web", Image: "nginx:1", Labels: map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ type turning struct {
 	t     *testing.T
 	start time.Time
 	asked int
+	mu    sync.Mutex
 	ended map[int]time.Duration
 }
 
@@ -24,7 +26,12 @@ func (e *turning) Logs(ctx context.Context, _ string, o docker.LogOptions) (io.R
 	n := e.asked
 	e.asked++
 	pr, pw := io.Pipe()
-	context.AfterFunc(ctx, func() { e.ended[n] = time.Since(e.start); pw.CloseWithError(ctx.Err()) })
+	context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.ended[n] = time.Since(e.start)
+		pw.CloseWithError(ctx.Err())
+	})
 	if n == 0 {
 		go func() {
 			for i := 0; ; i++ {
@@ -60,6 +67,8 @@ func TestAStreamGoesOnWhenItsSuccessorSaysNothing(t *testing.T) {
 			}
 			b.Done(record.Delivered)
 		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		if at, ended := e.ended[0]; ended && at < 85*time.Second {
 			t.Errorf("the old stream, which brings a line a second, was ended at %v", at)
 		}
