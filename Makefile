@@ -39,9 +39,9 @@ lint: ## Check format and code
 bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
 
-scenarios: ## Run the scenarios against a real engine and a real Loki; REPORT=FILE gets a table of lines, losses and what stays open
+scenarios: ## Run all end-to-end scenarios, faults of the engine too, for half an hour; REPORT=FILE gets a table
 	@scripts/setup cc engine loki
-	$(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -race -timeout 40m -count=1 ./test/e2e $(ARGS)
+	$(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -race -tags scenarios -timeout 60m -count=1 ./test/e2e $(ARGS)
 
 load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE, ARGS="-containers 100 -for 1m"
 	@scripts/setup engine
