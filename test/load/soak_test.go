@@ -41,21 +41,23 @@ func soak(t *testing.T, n int, rotation, during, every time.Duration) (markdown,
 	}
 	rows := []string{}
 	for _, what := range []struct {
-		name     string
-		of       func(u usage) int
-		mustStay bool
+		name string
+		of   func(u usage) int
+		// most is how far the floor may rise: dockerd leaves a descriptor or two of its own to
+		// its garbage collector. (One for each rotation, were they leaked, would be hundreds.)
+		most int
 	}{
-		{"goroutines of the agent", func(u usage) int { return u.goroutines }, true},
-		{"descriptors of the agent", func(u usage) int { return u.files + u.logs }, true},
-		{"descriptors of dockerd", func(u usage) int { return u.dockerdFiles }, true},
-		{"RSS of the agent, KiB", func(u usage) int { return int(u.rss >> 10) }, false},
+		{"goroutines of the agent", func(u usage) int { return u.goroutines }, 0},
+		{"descriptors of the agent", func(u usage) int { return u.files + u.logs }, 0},
+		{"descriptors of dockerd", func(u usage) int { return u.dockerdFiles }, 2},
+		{"RSS of the agent, KiB", func(u usage) int { return int(u.rss >> 10) }, 16 << 10},
 	} {
 		at, values := make([]time.Time, len(series)), make([]int, len(series))
 		for i, u := range series {
 			at[i], values[i] = u.at, what.of(u)
 		}
 		rose := growth(values)
-		if what.mustStay && rose > 0 {
+		if rose > what.most {
 			t.Errorf("%s: %d more at the end than at the beginning: %s", what.name, rose, around(values))
 		}
 		rows = append(rows, fmt.Sprintf("| %s | %d | %d | %d | %+d | %+.3f | %d |", what.name, what.of(base), values[0], values[len(values)-1], rose, slope(at, values), 0))
