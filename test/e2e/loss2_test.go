@@ -104,7 +104,7 @@ func TestAStalledSinkCostsAFastRotatingFileNothing(t *testing.T) {
 	w.reached(0.1)
 	most := w.stall(v, 5*time.Second)
 	w.during(c)
-	if most["log_capturer_container_held_files"] < 10 {
+	if most["log_capturer_container_held_files"] < 4 { // more than the engine keeps by itself
 		t.Errorf("%.0f generations were held; the stall was none", most["log_capturer_container_held_files"])
 	}
 	w.ends("12: 9 rotations/s, the sink stalls 5 s", time.Minute)

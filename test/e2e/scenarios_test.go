@@ -200,6 +200,7 @@ data_dir: /out/data
 container_monitor:
   docker_host: %s
   self: %s
+  exit_events: false
   include: {labels: {%s: %q, e2e: %q}}
 file_monitor: {enabled: false}
 sinks: {local_file: {path: "/out/logs/{source}.log", format: raw}}

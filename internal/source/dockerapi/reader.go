@@ -366,7 +366,7 @@ func (r *Reader) after(err error) {
 		r.unread = 0 // the old stream has it
 		r.giveUpTurn()
 		r.opener.Stats.errors[rotation].Add(1)
-		if errors.Is(err, errGap) { // the next one reaches back further
+		if errors.Is(err, errGap) && r.window <= maxWindow { // the next one reaches back further
 			r.turnAt = time.Now().Add(turnPause)
 		}
 		return

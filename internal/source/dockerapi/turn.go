@@ -82,6 +82,7 @@ func (r *Reader) turn(ctx context.Context) {
 		return
 	}
 	before := r.tracker.Save()
+	r.window = min(r.window, maxWindow) // a stream that is so far behind goes on; no log is searched for a turn
 	bounded, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	successor, err := r.connect(bounded, t, true)
