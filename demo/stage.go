@@ -69,6 +69,7 @@ func open(ctx context.Context, o options, out io.Writer) (*stage, error) {
 func (s *stage) config() string {
 	key, run := s.engine.Label()
 	c := fmt.Sprintf(`container_monitor:
+  exit_events: false
   docker_host: %q
   include:
     labels: {%s: %q}
