@@ -27,6 +27,7 @@ type world struct {
 	loki   *harness.LokiServer
 	agent  *harness.AgentProcess
 	ledger *harness.Ledger
+	host   string // where the agent finds the engine
 	run    string // value of the label that keeps this test's entries apart
 	start  time.Time
 	before census // of the agent, by ready
@@ -35,7 +36,7 @@ type world struct {
 // newWorld prepares everything but the agent.
 func newWorld(t *testing.T, engine *harness.DockerEngine, loki *harness.LokiServer) *world {
 	return &world{
-		t: t, engine: engine, loki: loki, ledger: harness.NewLedger(),
+		t: t, engine: engine, loki: loki, ledger: harness.NewLedger(), host: engine.Host(),
 		run: fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano()), start: time.Now().Add(-time.Minute),
 	}
 }
@@ -65,7 +66,7 @@ sinks:
   loki:
     url: %s
     labels: {run: %q}
-`, w.engine.Host(), read, key, value, w.run, extra, glob != "", include, w.loki.URL, w.run)
+`, w.host, read, key, value, w.run, extra, glob != "", include, w.loki.URL, w.run)
 }
 
 func (w *world) startAgent(config string) {
@@ -165,14 +166,6 @@ func (w *world) exactlyOnceInFiles(dir string) {
 	}
 	if report := count.Report(); !report.OK() {
 		w.t.Errorf("not every line is in the files exactly once:\n%s", report)
-	}
-}
-
-// during makes sure that a container still writes: what was to happen in the middle did.
-func (w *world) during(c *harness.Container) {
-	w.t.Helper()
-	if !c.Running(w.t) {
-		w.t.Fatalf("container %s has ended already; the machine is too slow for this test's timing", c.Name)
 	}
 }
 

@@ -35,7 +35,7 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	var containers []*harness.Container
 	for i := range 20 {
 		name := fmt.Sprintf("%s-c%d", harnessName(w), i)
-		args := append([]string{"-n", fmt.Sprint(lines), "-rate", "200", "-state", "/seq"}, shapes[i%len(shapes)]...)
+		args := append([]string{"-n", fmt.Sprint(lines), "-rate", "200", "-state", "/seq", "-gate", "7500"}, shapes[i%len(shapes)]...)
 		containers = append(containers, w.engine.Run(t, harness.RunOptions{
 			Name: name, Args: args, LogOpts: rotation, Labels: map[string]string{"e2e": w.run},
 		}))
@@ -68,9 +68,10 @@ func TestEveryLineReachesLokiOnce(t *testing.T) {
 	w.reached(0.4)
 	w.agent.Stop(t)
 	w.agent.Start(t)
-	w.during(containers[0])
 	w.reached(0.6)
-	w.during(containers[0])
+	for _, c := range containers {
+		c.Open(t)
+	}
 	w.loki.Restart(t)
 	if err := writers.Wait(); err != nil {
 		t.Fatal(err)

@@ -128,7 +128,6 @@ func TestTheEnginesDiskIsFull(t *testing.T) {
 		})
 	}
 	t.Logf("all three gave the alarm within %v", time.Since(since).Round(100*time.Millisecond))
-	o.during(c) // it is not held up
 	c.Wait(t)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -262,7 +261,7 @@ func TestAContainerWhoseFileCannotBeReadGoesOnThroughTheEngine(t *testing.T) {
 	var all []*harness.Container
 	for range 2 {
 		all = append(all, w.container(4000, harness.RunOptions{
-			Args: []string{"-rate", "120", "-stderr-every", "3"}, LogOpts: map[string]string{"max-size": "100k", "max-file": "20"},
+			Args: []string{"-rate", "120", "-stderr-every", "3", "-gate", "3500"}, LogOpts: map[string]string{"max-size": "100k", "max-file": "20"},
 		}))
 	}
 	w.atLog(all)
@@ -283,7 +282,9 @@ func TestAContainerWhoseFileCannotBeReadGoesOnThroughTheEngine(t *testing.T) {
 		chmod(t, filepath.Dir(c.LogPath(t)), 0o710)
 	}
 	w.readBy(all, "file", "file")
-	w.during(all[0])
+	for _, c := range all {
+		c.Open(t)
+	}
 	w.ends("item 4: a json-file cannot be read for a while", time.Minute)
 	w.agent.Stop(t)
 	w.exactlyOnceInFiles(dir)

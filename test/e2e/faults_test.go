@@ -240,7 +240,7 @@ func TestTheEngineEndsUnderAWriter(t *testing.T) {
 				t.Run(signal, func(t *testing.T) {
 					o := startTrio(t, engine, harness.Loki(t), nil)
 					writer := engine.Run(t, harness.RunOptions{
-						Args: []string{"-n", fmt.Sprint(lines), "-rate", fmt.Sprint(rate), "-stderr-every", "3"}, Labels: map[string]string{"e2e": o.run},
+						Args: []string{"-n", fmt.Sprint(lines), "-rate", fmt.Sprint(rate), "-stderr-every", "3", "-gate", fmt.Sprint(lines * 9 / 10)}, Labels: map[string]string{"e2e": o.run},
 					})
 					o.have(writer.Name, 2*rate, 30*time.Second)
 					if signal == "SIGTERM" {
@@ -251,7 +251,7 @@ func TestTheEngineEndsUnderAWriter(t *testing.T) {
 					engine.Start(t)
 					back := time.Now()
 					if live {
-						o.during(writer)
+						writer.Open(t)
 					}
 					second := o.container(50, harness.RunOptions{})
 					o.have(second.Name, 50, time.Until(back.Add(5*time.Second)))

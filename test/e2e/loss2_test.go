@@ -99,11 +99,11 @@ func TestAStalledSinkCostsAFastRotatingFileNothing(t *testing.T) {
 	dir := t.TempDir()
 	w, v := throughValve(t, "file", "", fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 	c := w.container(lines, harness.RunOptions{
-		Args: []string{"-rate", "4000", "-size", "150"}, LogOpts: map[string]string{"max-size": "100k", "max-file": "3"},
+		Args: []string{"-rate", "4000", "-size", "150", "-gate", "30000"}, LogOpts: map[string]string{"max-size": "100k", "max-file": "3"},
 	})
 	w.reached(0.1)
 	most := w.stall(v, 5*time.Second)
-	w.during(c)
+	c.Open(t)
 	if most["log_capturer_container_held_files"] < 4 { // more than the engine keeps by itself
 		t.Errorf("%.0f generations were held; the stall was none", most["log_capturer_container_held_files"])
 	}
@@ -137,11 +137,11 @@ func TestAStalledSinkCostsAModestLogNothing(t *testing.T) {
 		dir := t.TempDir()
 		w, v := throughValve(t, read, "", fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 		c := w.container(5000, harness.RunOptions{
-			Args: []string{"-rate", "500", "-size", "600", "-stderr-every", "4"}, LogOpts: map[string]string{"max-size": "1m", "max-file": "3"},
+			Args: []string{"-rate", "500", "-size", "600", "-stderr-every", "4", "-gate", "4500"}, LogOpts: map[string]string{"max-size": "1m", "max-file": "3"},
 		})
 		w.reached(0.1)
 		w.stall(v, 5*time.Second)
-		w.during(c)
+		c.Open(t)
 		w.ends("12: 500 lines/s, max-size=1m, the sink stalls 5 s", time.Minute)
 		w.agent.Stop(t)
 		w.exactlyOnceInFiles(dir)

@@ -28,10 +28,10 @@ func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
 		dir := t.TempDir()
 		w.startAgent(w.config(read, "", "") + fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 		w.ready()
-		c := w.container(3000, harness.RunOptions{Args: []string{"-rate", "300", "-stderr-every", "3"}})
+		c := w.container(3000, harness.RunOptions{Args: []string{"-rate", "300", "-stderr-every", "3", "-gate", "1500"}})
 		w.reached(0.1)
 		w.agent.Stop(t)
-		w.during(c)
+		c.Open(t)
 		c.Wait(t) // the rest is written while nobody listens
 		w.agent.Start(t)
 		w.ends("3: the agent is down for a while", time.Minute)
@@ -46,13 +46,13 @@ func TestAKilledAgentLosesNothing(t *testing.T) {
 	forEachReader(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), harness.Loki(t))
 		w.startAgent(w.config(read, "", ""))
-		c := w.container(6000, harness.RunOptions{Args: []string{"-rate", "600", "-stderr-every", "3"}})
+		c := w.container(6000, harness.RunOptions{Args: []string{"-rate", "600", "-stderr-every", "3", "-gate", "5000"}})
 		for _, share := range []float64{0.1, 0.4} {
 			w.reached(share)
 			w.agent.Kill(t)
-			w.during(c)
 			w.agent.Start(t)
 		}
+		c.Open(t)
 		c.Wait(t)
 		w.exactlyOnce(time.Minute)
 	})
@@ -73,10 +73,10 @@ func outage(t *testing.T, end, read string) {
 		Config: "limits_config: {shard_streams: {enabled: false}}\n",
 	}))
 	w.startAgent("shutdown_timeout: 2s\ndispatcher: {memory: 1MiB, batch: {max_bytes: 256KiB}}\n" + w.config(read, "", ""))
-	c := w.container(20_000, harness.RunOptions{Args: []string{"-rate", "2000", "-size", "300", "-stderr-every", "3"}})
+	c := w.container(20_000, harness.RunOptions{Args: []string{"-rate", "2000", "-size", "300", "-stderr-every", "3", "-gate", "6000"}})
 	w.reached(0.05)
 	w.loki.Stop(t)
-	w.during(c)
+	c.Open(t)
 	c.Wait(t)
 	harness.Eventually(t, 20*time.Second, "spooled lines of the API, none of files", func() (bool, string) {
 		m := w.agent.Metrics(t)

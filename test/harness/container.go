@@ -190,6 +190,15 @@ func (c *Container) Kill(t testing.TB) {
 	})
 }
 
+// Open opens loggen's -gate.
+func (c *Container) Open(t testing.TB) {
+	t.Helper()
+	c.do(t, "open the gate of", func(ctx context.Context) error {
+		_, err := c.engine.cli.ContainerKill(ctx, c.ID, client.ContainerKillOptions{Signal: "USR1"})
+		return err
+	})
+}
+
 // Restart stops and starts it; the id stays.
 func (c *Container) Restart(t testing.TB) {
 	t.Helper()

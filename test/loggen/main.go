@@ -42,6 +42,9 @@ func main() {
 	context.AfterFunc(ctx, func() {
 		time.AfterFunc(blockedGrace, func() { os.Exit(o.exit) })
 	})
+	open := make(chan os.Signal, 1)
+	signal.Notify(open, syscall.SIGUSR1)
+	o.open = open
 	code, err := run(ctx, o, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "loggen:", err)
@@ -62,6 +65,8 @@ type options struct {
 	startSeq    int64
 	state       string
 	hold        bool
+	gate        int64
+	open        <-chan os.Signal // the gate's
 	burst       int64
 	every       time.Duration
 	exit        int
@@ -86,6 +91,7 @@ func parseFlags(args []string) (options, error) {
 	fs.Int64Var(&o.startSeq, "start-seq", 1, "number of the first line")
 	fs.StringVar(&o.state, "state", "", "`FILE` to continue the numbers from after a restart")
 	fs.BoolVar(&o.hold, "hold", false, "stay after the last line until SIGTERM")
+	fs.Int64Var(&o.gate, "gate", 0, "wait after `N` lines for SIGUSR1, unless it came already")
 	fs.Int64Var(&o.burst, "burst", 0, "write `N` lines at once, then wait for -every")
 	fs.DurationVar(&o.every, "every", time.Second, "pause between bursts")
 	fs.IntVar(&o.exit, "exit", 0, "exit `CODE`")

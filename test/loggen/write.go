@@ -90,7 +90,7 @@ type writer struct {
 
 func (w *writer) lines(ctx context.Context) error {
 	for w.o.lines == 0 || w.written < w.o.lines {
-		if !w.due(ctx) {
+		if !w.due(ctx) || !w.through(ctx) {
 			return nil
 		}
 		out := w.stdout
@@ -107,6 +107,22 @@ func (w *writer) lines(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// through waits at the gate, after the lines that are to come before it; false when ctx
+// ended first. The rate then counts from the opening.
+func (w *writer) through(ctx context.Context) bool {
+	if w.o.gate == 0 || w.written != w.o.gate {
+		return true
+	}
+	began := time.Now()
+	select {
+	case <-w.o.open:
+		w.started = w.started.Add(time.Since(began))
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // write writes buf as one line. Its number counts as used once the line is out.

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,5 +109,30 @@ func TestWrongFlags(t *testing.T) {
 		if _, err := parseFlags(args); err == nil {
 			t.Errorf("%v: no error", args)
 		}
+	}
+}
+
+func TestTheGateHoldsTheRest(t *testing.T) {
+	open := make(chan os.Signal, 1)
+	o, err := parseFlags([]string{"-n", "5", "-gate", "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.open = open
+	closed, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var before, after bytes.Buffer
+	if _, err := run(closed, o, &before, &before); err != nil {
+		t.Fatal(err)
+	}
+	if got := seqs(t, before.String()); len(got) != 3 {
+		t.Errorf("before it is opened: %v", got)
+	}
+	open <- syscall.SIGUSR1
+	if _, err := run(t.Context(), o, &after, &after); err != nil {
+		t.Fatal(err)
+	}
+	if got := seqs(t, after.String()); len(got) != 5 {
+		t.Errorf("opened: %v", got)
 	}
 }
