@@ -69,6 +69,7 @@ type options struct {
 	open        <-chan os.Signal // the gate's
 	burst       int64
 	every       time.Duration
+	took        string
 	exit        int
 	panics      bool
 	eat         bool
@@ -93,7 +94,8 @@ func parseFlags(args []string) (options, error) {
 	fs.BoolVar(&o.hold, "hold", false, "stay after the last line until SIGTERM")
 	fs.Int64Var(&o.gate, "gate", 0, "wait after `N` lines for SIGUSR1, unless it came already")
 	fs.Int64Var(&o.burst, "burst", 0, "write `N` lines at once, then wait for -every")
-	fs.DurationVar(&o.every, "every", time.Second, "pause between bursts")
+	fs.DurationVar(&o.every, "every", time.Second, "pause between bursts; 0 = each waits for SIGUSR1")
+	fs.StringVar(&o.took, "took", "", "append to `FILE` how long each burst took, a line each")
 	fs.IntVar(&o.exit, "exit", 0, "exit `CODE`")
 	fs.BoolVar(&o.panics, "panic", false, "last words: a stack trace on standard error, then exit 2")
 	fs.BoolVar(&o.eat, "eat", false, "after the last line, take memory until the kernel ends it")

@@ -40,7 +40,12 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (int, error) 
 		return 1, err
 	}
 	defer st.close()
-	w := &writer{o: o, stdout: stdout, stderr: stderr, state: st, next: o.startSeq, started: time.Now()}
+	took, err := openTook(o.took)
+	if err != nil {
+		return 1, err
+	}
+	defer took.Close()
+	w := &writer{took: took, o: o, stdout: stdout, stderr: stderr, state: st, next: o.startSeq, started: time.Now()}
 	if st.last >= 0 {
 		w.next = st.last + 1
 	}
@@ -84,7 +89,8 @@ type writer struct {
 	state          *state
 	next           int64
 	written        int64
-	started        time.Time
+	started, began time.Time // the first line, and the burst
+	took           *os.File  // nil without -took
 	buf            []byte
 }
 
@@ -93,6 +99,7 @@ func (w *writer) lines(ctx context.Context) error {
 		if !w.due(ctx) || !w.through(ctx) {
 			return nil
 		}
+		w.beginBurst()
 		out := w.stdout
 		if w.o.stderrEvery > 0 && w.next%w.o.stderrEvery == 0 {
 			out = w.stderr
@@ -105,14 +112,40 @@ func (w *writer) lines(ctx context.Context) error {
 		if err := w.write(out); err != nil {
 			return err
 		}
+		if err := w.endBurst(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// through waits at the gate, after the lines that are to come before it; false when ctx
-// ended first. The rate then counts from the opening.
+// openTook returns a nil file for no path; closing that does nothing.
+func openTook(path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+}
+
+func (w *writer) beginBurst() {
+	if w.took != nil && w.written%max(w.o.burst, 1) == 0 {
+		w.began = time.Now()
+	}
+}
+
+func (w *writer) endBurst() error {
+	if w.took == nil || w.written%max(w.o.burst, 1) != 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w.took, time.Since(w.began))
+	return err
+}
+
+// through waits at the gate, after the lines that are to come before it, or before a burst
+// that waits for a signal; false when ctx ended first. The rate then counts from the opening.
 func (w *writer) through(ctx context.Context) bool {
-	if w.o.gate == 0 || w.written != w.o.gate {
+	each := w.o.burst > 0 && w.o.every == 0 && w.written%w.o.burst == 0
+	if !each && (w.o.gate == 0 || w.written != w.o.gate) {
 		return true
 	}
 	began := time.Now()
