@@ -49,7 +49,7 @@ func TestADeadSinkSlowsNoContainer(t *testing.T) {
 // and then docker run, stop and rm. It returns what took longer where it is captured.
 func (w *world) slowed() string {
 	w.t.Helper()
-	const bursts, lines = 80, 4000
+	const bursts, lines = 150, 1500
 	dir := w.t.TempDir()
 	start := func(name string, label map[string]string) *harness.Container {
 		return w.engine.Run(w.t, harness.RunOptions{Labels: label, Binds: []string{dir + ":/took"}, Args: []string{
