@@ -83,11 +83,14 @@ func (a *agent) buildContainers(hostname string) error {
 	a.reports = append(a.reports, keeper.report(a.board), disk.report(a.board))
 	a.reports = append(a.reports, func() {
 		h := found.Health()
-		status := health.Healthy
+		status, reason := health.Healthy, unreadable(monitored.Figures())
 		if !h.OK {
+			reason = h.Reason
+		}
+		if reason != "" {
 			status = health.Degraded
 		}
-		a.board.Set(h.Name, status, h.Reason)
+		a.board.Set(h.Name, status, reason)
 	})
 	return nil
 }
@@ -123,12 +126,27 @@ func (a *agent) buildFiles(hostname string) {
 		close: func() {},
 	})
 	a.reports = append(a.reports, func() {
-		status, reason := health.Healthy, ""
+		status, reason := health.Healthy, unreadable(p.Figures())
 		if n := found.Overflow(); n > 0 {
-			status, reason = health.Degraded, fmt.Sprintf("%d log files are left out, there are too many; narrow file_monitor.include", n)
+			reason = fmt.Sprintf("%d log files are left out, there are too many; narrow file_monitor.include", n)
+		}
+		if reason != "" {
+			status = health.Degraded
 		}
 		a.board.Set("file_monitor", status, reason)
 	})
+}
+
+// unreadable says which logs cannot be read, if any.
+func unreadable(f pool.Figures) string {
+	total := 0
+	for _, n := range f.Targets {
+		total += n
+	}
+	if f.Failing == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d logs cannot be read; one of them is %s", f.Failing, total, f.Failure)
 }
 
 // hinted looks for files as soon as a name appears in one of their directories.

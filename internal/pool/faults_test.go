@@ -26,6 +26,7 @@ type fakeOpener struct {
 	opens   []int64
 	block   bool // followers block at the end instead of ErrIdle
 	gone    bool
+	denied  error // of Open
 	changed chan struct{}
 }
 
@@ -45,6 +46,9 @@ func (o *fakeOpener) Open(ctx context.Context, t source.Target, from position.Cu
 		at = int(from.API.Since)
 	}
 	o.opens = append(o.opens, int64(at))
+	if o.denied != nil {
+		return nil, o.denied
+	}
 	return &fakeReader{o: o, at: at, target: t, life: ctx}, nil
 }
 
@@ -221,5 +225,35 @@ func BenchmarkApply5000(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Apply(ts)
+	}
+}
+
+// A log that cannot be opened is told of until it can be, though nothing is in it then.
+func TestALogThatCannotBeOpenedIsToldOfUntilItCanBe(t *testing.T) {
+	o := &fakeOpener{arena: record.NewPool(1 << 20), lossAt: -1, denied: errors.New("too many open files")}
+	f := newFixture(t, map[source.Mode]source.Opener{source.Stream: o})
+	f.pool.Apply([]source.Target{apiTarget(source.Poll)})
+	says := func(want string) func() bool {
+		return func() bool { return f.pool.Statuses()[0].Error == want }
+	}
+	f.eventually("the error", says("too many open files"))
+	o.mu.Lock()
+	o.denied = nil
+	o.mu.Unlock()
+	f.eventually("no error", says(""))
+}
+
+func TestFailuresCountWhenTheyLast(t *testing.T) {
+	start := time.Now()
+	r := row{failed: start, failedLast: start}
+	if r.fails(start.Add(time.Second)) {
+		t.Error("a moment's failure counts")
+	}
+	r.failedLast = start.Add(10 * time.Second)
+	if !r.fails(start.Add(20 * time.Second)) {
+		t.Error("one that lasts does not")
+	}
+	if r.fails(start.Add(2 * time.Minute)) {
+		t.Error("a stream that has not failed again still counts")
 	}
 }

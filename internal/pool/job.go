@@ -206,6 +206,7 @@ func (j *job) open() error {
 		j.tracker = position.NewTracker(from, j.moved, func() { j.failed.Store(true); j.p.wake(j) })
 	}
 	j.reader = r
+	j.row.pass()
 	j.mu.Unlock()
 	j.failing, j.pause = false, 0
 	return nil

@@ -15,6 +15,24 @@ type row struct {
 	lines, bytes int64
 	lost         map[string]int64
 	failure      string
+	failed       time.Time // the first of a row of failures
+	failedLast   time.Time
+}
+
+// fail and pass note how an attempt to open or read ended. The caller holds the lock.
+func (r *row) fail(err error) {
+	r.failure, r.failedLast = err.Error(), time.Now()
+	if r.failed.IsZero() {
+		r.failed = r.failedLast
+	}
+}
+
+func (r *row) pass() { r.failure, r.failed = "", time.Time{} }
+
+// fails tells whether attempts have been failing for a while and go on to: a stream that
+// was opened again, and is silent, does not say that it passed.
+func (r *row) fails(now time.Time) bool {
+	return !r.failed.IsZero() && now.Sub(r.failed) > failingAfter && now.Sub(r.failedLast) < 2*maxPause
 }
 
 // count notes what was read.
@@ -22,18 +40,21 @@ func (j *job) count(lines, bytes int) {
 	j.mu.Lock()
 	j.row.lines += int64(lines)
 	j.row.bytes += int64(bytes)
-	j.row.failure = ""
+	j.row.pass()
 	j.mu.Unlock()
 	j.p.mu.Lock()
 	j.volume.add(bytes, time.Now())
 	j.p.mu.Unlock()
 }
 
-// rotating and holding are what readers offer that have something to show.
+// rotating, holding and troubled are what readers offer that have something to show.
 type (
 	rotating interface{ Rotations() int64 }
 	holding  interface {
 		Held() (files int, bytes int64)
+	}
+	troubled interface {
+		Trouble() (since time.Time, err error)
 	}
 )
 
@@ -72,10 +93,21 @@ func (j *job) status() source.Status {
 	if r, ok := j.reader.(rotating); ok {
 		s.Rotations = r.Rotations()
 	}
+	if _, err := j.trouble(); err != nil {
+		s.Error = err.Error()
+	}
 	if h, ok := j.reader.(holding); ok {
 		s.Held, s.HeldBytes = h.Held()
 	}
 	return s
+}
+
+// trouble is what the reader mends by itself, if it can be. The caller holds the lock.
+func (j *job) trouble() (since time.Time, err error) {
+	if r, ok := j.reader.(troubled); ok {
+		return r.Trouble()
+	}
+	return time.Time{}, nil
 }
 
 // Figures are the pool's, for metrics.
@@ -88,7 +120,14 @@ type Figures struct {
 	Evictions map[string]int64
 	// Fallen are containers whose file cannot be read any more.
 	Fallen int
+	// Failing are targets that could not be opened or read for failingAfter; Failure is the
+	// error of one of them, with its name.
+	Failing int
+	Failure string
 }
+
+// failingAfter is for how long attempts fail before that is more than a moment's.
+const failingAfter = 5 * time.Second
 
 // Figures returns them.
 func (p *Pool) Figures() Figures {
@@ -98,13 +137,36 @@ func (p *Pool) Figures() Figures {
 		Targets: map[source.Mode]int{}, Slots: len(p.slots.holders), MaxSlots: p.slots.max,
 		Evictions: map[string]int64{"idle": p.slots.idle, "volume": p.slots.volume},
 	}
+	now := time.Now()
 	for _, j := range p.jobs {
 		j.mu.Lock()
 		f.Targets[j.mode]++
 		if j.fallen.reason != "" {
 			f.Fallen++
 		}
+		if failure := j.failure(now); failure != "" {
+			f.Failing++
+			if f.Failure == "" || failure < f.Failure {
+				f.Failure = failure // the same one each time
+			}
+		}
 		j.mu.Unlock()
 	}
 	return f
+}
+
+// failure returns the target's name and why it cannot be read, if that lasts. The caller
+// holds the lock.
+func (j *job) failure(now time.Time) string {
+	name := j.target.Source.Name + ": "
+	since, err := j.trouble()
+	switch {
+	case j.target.Gone:
+		return ""
+	case err != nil && now.Sub(since) > failingAfter:
+		return name + err.Error()
+	case j.row.fails(now):
+		return name + j.row.failure
+	}
+	return ""
 }

@@ -74,6 +74,7 @@ func (j *job) read(ctx context.Context) again {
 		case ctx.Err() != nil:
 			return again{}
 		case errors.Is(err, source.ErrIdle):
+			j.passed()
 			j.tellExits(ctx)
 			next := j.rest(read > 0)
 			next.stream = read > 0 && j.mode == source.Poll && j.p.slot(j) // it talks
@@ -210,12 +211,20 @@ func (j *job) retry(ctx context.Context, what string, err error) again {
 	return again{pause: j.pause}
 }
 
+// passed ends a row of failures.
+func (j *job) passed() {
+	j.mu.Lock()
+	j.row.pass()
+	j.mu.Unlock()
+	j.failing, j.pause = false, 0
+}
+
 func (j *job) complain(what string, err error) {
+	j.mu.Lock()
+	name := j.target.Source.Name
+	j.row.fail(err)
+	j.mu.Unlock()
 	if !j.failing {
-		j.mu.Lock()
-		name := j.target.Source.Name
-		j.row.failure = err.Error()
-		j.mu.Unlock()
 		j.p.Log.Warn(what+" failed; trying again", "source", name, "id", j.id, "error", err)
 	}
 	j.failing = true

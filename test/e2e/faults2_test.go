@@ -210,7 +210,7 @@ func fill(t *testing.T, path string) {
 // R27: 50 containers and 64 descriptors. The agent lives, does not spin, and says what is
 // wrong; when there are fewer containers it has all that they wrote.
 func TestTooFewDescriptors(t *testing.T) {
-	const containers, stay, lines, rate = 50, 10, 300, 10
+	const containers, stay, lines, rate = 50, 10, 500, 10
 	for _, read := range []string{"file", "stream"} {
 		t.Run(read, func(t *testing.T) {
 			w := newWorld(t, harness.Engine(t), harness.Loki(t))
@@ -219,7 +219,7 @@ func TestTooFewDescriptors(t *testing.T) {
 			var all []*harness.Container
 			for range containers {
 				all = append(all, w.engine.Run(t, harness.RunOptions{
-					Args: []string{"-n", fmt.Sprint(lines), "-rate", fmt.Sprint(rate)}, Labels: map[string]string{"e2e": w.run},
+					Args: []string{"-n", fmt.Sprint(lines), "-rate", fmt.Sprint(rate), "-hold"}, Labels: map[string]string{"e2e": w.run},
 				}))
 			}
 			before, err := harness.CPUSeconds(w.agent.PID())
@@ -237,7 +237,16 @@ func TestTooFewDescriptors(t *testing.T) {
 			if !strings.Contains(w.agent.Log(), "too many open files") {
 				t.Error("the agent's log does not say what it lacks")
 			}
-			if after-before > 1 {
+			harness.Eventually(t, 20*time.Second, "a state that says so", func() (bool, string) {
+				status, reason, _ := w.agent.Health(t).Component("container_monitor")
+				// The library's words for a socket that cannot be had do not tell of the limit.
+				return status == "degraded" && (read == "stream" || strings.Contains(reason, "too many open files")), status + " " + reason
+			})
+			most := 1.0
+			if harness.RaceEnabled {
+				most = 5 // the detector's own work
+			}
+			if after-before > most {
 				t.Errorf("%.1f s of CPU time in 10 s", after-before)
 			}
 			if warnings > 3*containers {

@@ -48,7 +48,7 @@ func Agent(t testing.TB) string {
 
 // BuildAgent builds the agent as bin.
 func BuildAgent(ctx context.Context, bin string) error {
-	if raceEnabled {
+	if RaceEnabled {
 		return goBuild(ctx, []string{"CGO_ENABLED=1"}, "-race", "-o", bin, "./cmd/log_capturer")
 	}
 	return goBuild(ctx, []string{"CGO_ENABLED=0"}, "-trimpath", "-o", bin, "./cmd/log_capturer")

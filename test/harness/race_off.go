@@ -2,5 +2,5 @@
 
 package harness
 
-// raceEnabled tells that the test binary is built with the race detector; the agent then is too.
-const raceEnabled = false
+// RaceEnabled tells that the test binary is built with the race detector; the agent then is too.
+const RaceEnabled = false

@@ -65,6 +65,14 @@ type Reader struct {
 	read     bool      // the container stands still and was read to its end
 	run      time.Time // start of the run in which the log was opened last
 	polled   bool      // a poll is through
+
+	trouble atomic.Pointer[trouble] // nil when the log could be opened last
+}
+
+// trouble is that a log cannot be opened.
+type trouble struct {
+	since time.Time
+	err   error
 }
 
 var _ source.Reader = (*Reader)(nil)
@@ -132,6 +140,15 @@ func (r *Reader) Leave() {
 
 // Rotations returns how often its stream was replaced; anybody may call it.
 func (r *Reader) Rotations() int64 { return r.rotations.Load() }
+
+// Trouble returns why the log could not be opened when that was tried last, and since when
+// that is so; nil when it could. Anybody may call it.
+func (r *Reader) Trouble() (since time.Time, err error) {
+	if t := r.trouble.Load(); t != nil {
+		return t.since, t.err
+	}
+	return time.Time{}, nil
+}
 
 // Pause returns, after Next returned source.ErrIdle, how long it is until the next call
 // makes sense; 0 = not before an Update.
@@ -414,6 +431,11 @@ func (r *Reader) failed(err error) {
 	}
 	name := r.latest().Source.Name
 	log("the log stream of a container failed; it is opened again from where it was", "container", name, "error", err)
+	since, _ := r.Trouble()
+	if since.IsZero() {
+		since = time.Now()
+	}
+	r.trouble.Store(&trouble{since, err})
 	r.retry.pause()
 	if why == unsupported {
 		r.retry.at = time.Now().Add(unsupportedPause)

@@ -108,6 +108,7 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	r.stream, r.follow, r.read, r.run = s, s.follow, false, t.Container.Started
 	r.failure, r.removing = nil, time.Time{}
+	r.trouble.Store(nil)
 	if s.follow {
 		r.planTurn(s)
 	} else {
