@@ -75,8 +75,17 @@ func (d *daemon) socket() string   { return filepath.Join(d.dir, "s") }
 func (d *daemon) dataRoot() string { return filepath.Join(d.dir, "data") }
 func (d *daemon) log() string      { return filepath.Join(d.dir, "log") }
 
-// start starts dockerd and waits until ping succeeds.
+// start starts dockerd and waits until ping succeeds. dockerd gives up when its containerd
+// is slow to start, and is then started again, as systemd does.
 func (d *daemon) start(ctx context.Context, ping func(context.Context) error) error {
+	err := d.startOnce(ctx, ping)
+	if err != nil && d.proc != nil && strings.Contains(err.Error(), "timeout waiting for containerd") {
+		err = d.startOnce(ctx, ping)
+	}
+	return err
+}
+
+func (d *daemon) startOnce(ctx context.Context, ping func(context.Context) error) error {
 	// dockerd 20.10 takes a zombie for a containerd that lives, and waits for it in vain.
 	if d.containerd() == 0 {
 		if err := os.Remove(d.containerdPID()); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -56,7 +56,7 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 		log.Close()
 		return nil, err
 	}
-	r := &Reader{Tailer: tailer, opener: o, tracker: replay.New(from, t.Since), newest: [2]int{-1, -1}}
+	r := &Reader{unseen: from.IsZero(), Tailer: tailer, opener: o, tracker: replay.New(from, t.Since), newest: [2]int{-1, -1}}
 	switch {
 	case from.File != nil && !found:
 		r.Add(source.LostRotated, 1)
@@ -93,6 +93,7 @@ type Reader struct {
 	aheadOf record.Output
 	damaged bool // inside a hole
 	cut     bool // generations were let go: what follows is not the rest of what was read
+	unseen  bool // nobody ever saw a file of this container
 }
 
 // part is the beginning of a line whose end is not read yet.
@@ -132,6 +133,9 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 				return b, nil
 			}
 		}
+		if r.unseen {
+			r.look(err)
+		}
 		if errors.Is(err, source.ErrIdle) && r.Log.Current() != nil {
 			r.tracker.Resume() // the whole log was read again
 		}
@@ -163,6 +167,19 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 			return b, nil
 		}
 		b.Done(record.Delivered) // nothing in it: only its memory goes back
+	}
+}
+
+// look notes whether there ever was a file. A container that ran had one; if it is gone
+// before anybody saw it, on a host that is too busy, so is what it wrote.
+func (r *Reader) look(end error) {
+	if r.Log.Current() != nil {
+		r.unseen = false
+		return
+	}
+	if errors.Is(end, io.EOF) && r.target.Container != nil && !r.target.Container.Started.IsZero() {
+		r.unseen = false
+		r.Add(source.LostRemoved, 1)
 	}
 }
 

@@ -208,6 +208,31 @@ func TestCountsAGenerationThatWasGoneBeforeItWasSeen(t *testing.T) {
 	}
 }
 
+func TestCountsAContainerThatWasGoneBeforeItsFileWasSeen(t *testing.T) {
+	for _, ran := range []bool{true, false} {
+		tg := target(filepath.Join(t.TempDir(), "x-json.log"))
+		if ran {
+			tg.Container.Started = time.Unix(1, 0)
+		}
+		r, _ := open(t, tg, position.Cursor{})
+		equal(t, drain(t, r), nil)
+		tg.Gone = true
+		r.Update(tg)
+		want := int64(0)
+		if ran {
+			want = 1
+		}
+		for range 2 {
+			if _, err := r.Next(t.Context()); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+		}
+		if n := lost(r, source.LostRemoved); n != want {
+			t.Errorf("it ran: %v, lost is %d, want %d", ran, n, want)
+		}
+	}
+}
+
 func TestJoinsPartialLinesPerOutput(t *testing.T) {
 	l := newEngineLog(t, t.TempDir(), 3)
 	a, b := strings.Repeat("a", 16384), strings.Repeat("b", 16384)
