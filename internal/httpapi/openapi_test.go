@@ -53,7 +53,7 @@ func served(t *testing.T) document {
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	var want []string
 	for _, r := range (Routes{Registry: prometheus.NewRegistry()}).table() {
-		want = append(want, "get "+r.path)
+		want = append(want, strings.ToLower(r.method)+" "+r.path)
 	}
 	var got []string
 	for path, methods := range served(t).Paths {
@@ -73,7 +73,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	board.Set("a", health.Degraded, "why")
 	board.Set("b", health.Healthy, "")
 	ready := false
-	h := Handler(Routes{prometheus.NewRegistry(), board.Report, func() bool { return ready }, someContainers})
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers})
 	for _, request := range []struct{ path, query string }{
 		{"/", ""}, {"/metrics", ""}, {"/health", ""}, {"/ready", ""}, {"/api/v1/openapi.yaml", ""},
 		{"/api/v1/containers", ""}, {"/api/v1/containers", "?name=["},
