@@ -24,7 +24,7 @@ const closeWait = 2 * time.Second
 func (l *Lane) Resend(ctx context.Context, views []record.View) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.quit, cancel)()
+	defer context.AfterFunc(l.quit, cancel)() //nolint:contextcheck // the lane ends it, too
 	late := time.NewTimer(resendWait)
 	defer late.Stop()
 	select {
@@ -36,10 +36,10 @@ func (l *Lane) Resend(ctx context.Context, views []record.View) error {
 	}
 	took, err := l.inTurn(ctx, views)
 	var rejected *sink.RejectedError
-	switch {
-	case err != nil && !errors.As(err, &rejected) && ctx.Err() != nil:
+	if err != nil && !errors.As(err, &rejected) && ctx.Err() != nil {
 		return l.ended(ctx)
-	case l.queue.Stats().MemoryLines > 0:
+	}
+	if waiting := l.queue.Stats(); waiting.MemoryLines+waiting.SpoolLines > 0 {
 		task.Sleep(ctx, took)
 	}
 	return err
@@ -48,7 +48,7 @@ func (l *Lane) Resend(ctx context.Context, views []record.View) error {
 // inTurn sends and gives the turn back, after a panic too.
 func (l *Lane) inTurn(ctx context.Context, views []record.View) (took time.Duration, err error) {
 	defer func() { <-l.turn }()
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || l.quit.Err() != nil {
 		return 0, l.ended(ctx)
 	}
 	start := time.Now()

@@ -93,7 +93,7 @@ func (f *killedFile) Truncate(size int64) error {
 // letter is accepted or still there, none is there twice, and what was accepted twice
 // was under way when it was killed.
 func TestAReplayThatIsKilledLosesNothing(t *testing.T) {
-	const n = 500 // three files, ten Sends
+	const n = 300 // two files, six Sends
 	kills, repeated, most := 0, 0, 0
 	for at := 1; ; at++ {
 		again, ended := killAt(t, n, at)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,8 +182,6 @@ func times(all []string) map[string]int {
 	}
 	return out
 }
-
-func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
 
 func odd(line string) string {
 	if strings.ContainsAny(line[len(line)-1:], "13579") {

@@ -287,7 +287,10 @@ func (o *Office) Show(ctx context.Context, f Filter, limit int) (Shown, error) {
 func (o *Office) Purge(ctx context.Context, f Filter, dryRun bool) (Purged, error) {
 	if dryRun {
 		listing, err := o.List(ctx, f)
-		return Purged{true, listing.Groups}, err
+		if err != nil {
+			return Purged{}, err
+		}
+		return Purged{true, listing.Groups}, nil
 	}
 	boxes, err := o.chosen(f)
 	if err != nil {

@@ -102,15 +102,15 @@ func (r *replay) run(ctx context.Context, dryRun bool) {
 			r.result.Error = err.Error()
 		}
 	}
-	if r.box.Send == nil && !dryRun {
-		fail(errors.New("there is no such sink in the configuration any more; add it, or purge its dead letters"))
-	}
 	ids, err := r.box.Letters.Seal()
 	fail(err)
 	for _, id := range ids {
 		if edit := r.box.Letters.Edit(id); edit != nil {
-			fail(r.file(ctx, edit, dryRun || r.result.Error != ""))
+			fail(r.file(ctx, edit, dryRun || r.box.Send == nil || r.result.Error != ""))
 		}
+	}
+	if r.box.Send == nil && !dryRun && r.result.NotSent > 0 {
+		fail(errors.New("there is no such sink in the configuration any more; add it, or purge its dead letters"))
 	}
 	r.result.Matched = r.result.Accepted + r.result.Refused + r.result.NotSent
 	r.result.Refusals = []Refusal{} // and not null when there are none
