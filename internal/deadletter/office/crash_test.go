@@ -116,9 +116,9 @@ func killAt(t *testing.T, n, at int) (again int, ended bool) {
 	t.Helper()
 	dir := t.TempDir()
 	var k *killer
-	o := open(t, dir, func(fs spool.FS) spool.FS { k = &killer{FS: fs, half: at%2 == 0}; return k }, "loki")
-	for from := 1; from <= n; from += 50 {
-		bury(t, o.boxes["loki"].Letters, "a", "too_old", from, from+49)
+	o := open(t, dir, disk{512 << 10, func(fs spool.FS) spool.FS { k = &killer{FS: fs, half: at%2 == 0}; return k }}, "loki")
+	for from := 1; from <= n; from += 150 {
+		bury(t, o.boxes["loki"].Letters, "a", "too_old", from, from+149)
 	}
 	o.chunk, o.sinks["loki"].refuse = 16<<10, odd
 	k.at = k.calls + at
@@ -133,7 +133,7 @@ func killAt(t *testing.T, n, at int) (again int, ended bool) {
 	k.at = 1
 	o.close()
 
-	o = open(t, dir, nil, "loki")
+	o = open(t, dir, roomy, "loki")
 	left := times(o.lines(t, Filter{}))
 	for i := 1; i <= n; i++ {
 		if left[text("a", i)] > 1 {

@@ -92,22 +92,31 @@ type opened struct {
 	sinks map[string]*scripted
 }
 
-// open opens the office of a directory with sinks of these names. fs may be nil.
-func open(t testing.TB, dir string, fs func(spool.FS) spool.FS, names ...string) *opened {
+// disk is the cap of a sink's letters, which the size of files follows, and what stands
+// before the real directory.
+type disk struct {
+	size int64
+	fs   func(spool.FS) spool.FS
+}
+
+// roomy has large files, as the default cap makes them.
+var roomy = disk{size: 64 << 20}
+
+// open opens the office of a directory with sinks of these names.
+func open(t testing.TB, dir string, on disk, names ...string) *opened {
 	t.Helper()
 	o := &opened{dir: dir, boxes: map[string]*Box{}, sinks: map[string]*scripted{}}
 	var boxes []*Box
 	for _, name := range names {
-		size := int64(64 << 20)
 		options := deadletter.Options{MaxAge: maxAge}
-		if fs != nil {
+		if on.fs != nil {
 			real, err := spool.Dir(filepath.Join(dir, deadletter.Dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			options.FS, size = fs(real), 512<<10 // small files
+			options.FS = on.fs(real)
 		}
-		w, err := deadletter.Open(dir, name, size, options)
+		w, err := deadletter.Open(dir, name, on.size, options)
 		if err != nil {
 			t.Fatal(err)
 		}

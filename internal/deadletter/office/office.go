@@ -139,8 +139,9 @@ func (b *Box) Counts() Counts {
 type Office struct {
 	boxes  []*Box // by name
 	owned  []*Box
-	change sync.Mutex // held while letters are sent or removed
-	chunk  int        // chunkBytes
+	change sync.Mutex    // held while letters are sent or removed
+	read   chan struct{} // held while letters are listed or shown: that costs processor time
+	chunk  int           // chunkBytes
 	log    *slog.Logger
 }
 
@@ -155,7 +156,7 @@ type Caps struct {
 // Open returns the office of a data directory with the boxes of the sinks that there
 // are. Those stay the caller's, and must be open until Close.
 func Open(dataDir string, caps Caps, boxes []*Box, log *slog.Logger) (*Office, error) {
-	o := &Office{boxes: slices.Clone(boxes), chunk: chunkBytes, log: log}
+	o := &Office{boxes: slices.Clone(boxes), read: make(chan struct{}, 1), chunk: chunkBytes, log: log}
 	entries, err := os.ReadDir(filepath.Join(dataDir, deadletter.Dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for dead letters: %w", err)
@@ -232,12 +233,26 @@ func (o *Office) chosen(f Filter) ([]*Box, error) {
 	return nil, fmt.Errorf("sink %q: %w; there are %s", f.Sink, ErrUnknown, strings.Join(names, ", "))
 }
 
+// wait waits for o.read.
+func (o *Office) wait(ctx context.Context) error {
+	select {
+	case o.read <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // List implements Desk.
 func (o *Office) List(ctx context.Context, f Filter) (Listing, error) {
 	boxes, err := o.chosen(f)
 	if err != nil {
 		return Listing{}, err
 	}
+	if err := o.wait(ctx); err != nil {
+		return Listing{}, err
+	}
+	defer func() { <-o.read }()
 	sums := groups{}
 	for _, b := range boxes {
 		err := b.Letters.Each(func(line []byte) bool {
@@ -259,6 +274,10 @@ func (o *Office) Show(ctx context.Context, f Filter, limit int) (Shown, error) {
 	if err != nil {
 		return Shown{}, err
 	}
+	if err := o.wait(ctx); err != nil {
+		return Shown{}, err
+	}
+	defer func() { <-o.read }()
 	shown := Shown{Entries: []json.RawMessage{}}
 	for _, b := range boxes {
 		err := b.Letters.Each(func(line []byte) bool {

@@ -18,7 +18,7 @@ import (
 
 // some returns an office with letters of two sinks, three sources and two reasons.
 func some(t *testing.T) *opened {
-	o := open(t, t.TempDir(), nil, "loki", "second")
+	o := open(t, t.TempDir(), roomy, "loki", "second")
 	bury(t, o.boxes["loki"].Letters, "web-1", "too_old", 1, 5)
 	bury(t, o.boxes["loki"].Letters, "web-2", "line_too_long", 1, 3)
 	bury(t, o.boxes["loki"].Letters, "/var/log/a/b.log", "too_old", 1, 2)
@@ -127,7 +127,7 @@ func TestPurgeRemovesWhatMatchesAndSaysSo(t *testing.T) {
 // Lines that are no letters are told, kept by a replay, and can be removed.
 func TestDamagedLinesAreToldAndKept(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, nil, "loki")
+	o := open(t, dir, roomy, "loki")
 	bury(t, o.boxes["loki"].Letters, "web", "too_old", 1, 2)
 	o.close()
 	names, err := filepath.Glob(filepath.Join(dir, deadletter.Dir, "loki", "*"))
@@ -142,7 +142,7 @@ func TestDamagedLinesAreToldAndKept(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	o = open(t, dir, nil, "loki")
+	o = open(t, dir, roomy, "loki")
 	replayed, err := o.Replay(t.Context(), Filter{}, false)
 	if err != nil || len(replayed.Sinks) != 1 || replayed.Sinks[0].Accepted != 2 || !replayed.Whole() {
 		t.Errorf("%+v, %v", replayed, err)
@@ -159,10 +159,10 @@ func TestDamagedLinesAreToldAndKept(t *testing.T) {
 // A sink that was taken out of the configuration leaves its letters.
 func TestLettersOfASinkThatIsNoMoreAreThere(t *testing.T) {
 	dir := t.TempDir()
-	o := open(t, dir, nil, "old")
+	o := open(t, dir, roomy, "old")
 	bury(t, o.boxes["old"].Letters, "web", "too_old", 1, 3)
 	o.close()
-	o = open(t, dir, nil, "new")
+	o = open(t, dir, roomy, "new")
 	if got := o.lines(t, Filter{Sink: "old"}); len(got) != 3 {
 		t.Fatalf("%d letters, want 3", len(got))
 	}
@@ -178,10 +178,10 @@ func TestLettersOfASinkThatIsNoMoreAreThere(t *testing.T) {
 func TestTheOfficeRemovesWhatIsTooOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		o := open(t, dir, nil, "old")
+		o := open(t, dir, roomy, "old")
 		bury(t, o.boxes["old"].Letters, "web", "too_old", 1, 3)
 		o.close()
-		o = open(t, dir, nil, "new") // old is not configured any more
+		o = open(t, dir, roomy, "new") // old is not configured any more
 		bury(t, o.boxes["new"].Letters, "web", "too_old", 1, 2)
 		go o.Run(t.Context())
 		time.Sleep(maxAge - time.Minute) //nolint:forbidigo // of the bubble's clock
