@@ -218,6 +218,7 @@ func (a *agent) stop() error {
 	end, cancelEnd := context.WithTimeout(context.Background(), readShutdown)
 	defer cancelEnd()
 	err = errors.Join(err, a.delivery.Close(end)) // the sinks have no user any more
+	err = errors.Join(err, a.serving.Close(end))  // a replay that was ended has told so
 	err = errors.Join(err, a.close())
 	end, cancelEnd = context.WithTimeout(context.Background(), readShutdown)
 	defer cancelEnd()

@@ -30,7 +30,7 @@ func (l *Lane) Resend(ctx context.Context, views []record.View) error {
 	select {
 	case l.turn <- struct{}{}:
 	case <-late.C:
-		return fmt.Errorf("send dead letters to sink %s: it takes no fresh lines at the moment; see /health, and try again when it does", l.name)
+		return later(fmt.Errorf("send dead letters to sink %s: it takes no fresh lines at the moment; see /health, and try again when it does", l.name))
 	case <-ctx.Done():
 		return l.ended(ctx)
 	}
@@ -58,7 +58,10 @@ func (l *Lane) inTurn(ctx context.Context, views []record.View) (took time.Durat
 
 func (l *Lane) ended(ctx context.Context) error {
 	if l.quit.Err() != nil {
-		return fmt.Errorf("send dead letters to sink %s: the agent is stopping; try again when it runs", l.name)
+		return later(fmt.Errorf("send dead letters to sink %s: the agent is stopping; try again when it runs", l.name))
 	}
 	return fmt.Errorf("send dead letters to sink %s: %w", l.name, ctx.Err())
 }
+
+// later tells the caller not to try again soon.
+func later(err error) error { return &sink.RetryError{After: time.Minute, Err: err} }
