@@ -72,6 +72,7 @@ func newRoot() *cobra.Command {
 		Example: `  log_capturer run
   log_capturer check --config /etc/log_capturer/log_capturer.yaml
   log_capturer doctor
+  log_capturer deadletter ls
   log_capturer version`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -82,7 +83,7 @@ func newRoot() *cobra.Command {
 		strings.Join(defaultFiles(), ",\nthen ")+",\nthen built-in defaults)")
 	// It fails for unknown flags only; this one is defined one line above.
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
-	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newVersion())
+	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDeadLetter(path), newVersion())
 	return root
 }
 

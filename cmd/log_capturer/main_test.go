@@ -63,18 +63,21 @@ func TestEveryMistakeHasItsMessage(t *testing.T) {
 
 func TestWrongUsageIsOneSentenceAndExitCode2(t *testing.T) {
 	for args, want := range map[string]string{
-		"chek":                     `unknown command "chek" (did you mean "check"?); see 'log_capturer --help'`,
-		"frobnicate":               `unknown command "frobnicate"; see 'log_capturer --help'`,
-		"check --nope":             "unknown flag: --nope; see 'log_capturer check --help'",
-		"run now":                  `unknown command "now" for "log_capturer run"; see 'log_capturer run --help'`,
-		"check --json --schema":    "--print, --schema and --json exclude each other, give one of them; see 'log_capturer check --help'",
-		"doctor --for 5":           "--for \"5\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
-		"doctor --for 1h":          "--for \"1h\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
-		"doctor --container [":     "--container \"[\" is no glob; use *, ?, [a-z] and {a,b}; see 'log_capturer doctor --help'",
-		"doctor -c testdata/none":  "testdata/none: no such file; give an existing one, or none to run with the defaults",
-		"check --config":           "flag needs an argument: --config; see 'log_capturer check --help'",
-		"check -c testdata/none":   "testdata/none: no such file; give an existing one, or none to run with the defaults",
-		"run -c testdata/log.yaml": "testdata/log.yaml:1:7: log.level: got \"verbose\"; expected debug, info, warn or error\nerror: testdata/log.yaml:1:23: log.format: got \"xml\"; expected text or json",
+		"chek":                      `unknown command "chek" (did you mean "check"?); see 'log_capturer --help'`,
+		"frobnicate":                `unknown command "frobnicate"; see 'log_capturer --help'`,
+		"check --nope":              "unknown flag: --nope; see 'log_capturer check --help'",
+		"run now":                   `unknown command "now" for "log_capturer run"; see 'log_capturer run --help'`,
+		"check --json --schema":     "--print, --schema and --json exclude each other, give one of them; see 'log_capturer check --help'",
+		"doctor --for 5":            "--for \"5\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
+		"doctor --for 1h":           "--for \"1h\": expected a duration from 100ms to 10m; see 'log_capturer doctor --help'",
+		"doctor --container [":      "--container \"[\" is no glob; use *, ?, [a-z] and {a,b}; see 'log_capturer doctor --help'",
+		"doctor -c testdata/none":   "testdata/none: no such file; give an existing one, or none to run with the defaults",
+		"deadletter lst":            `unknown command "lst" (did you mean "ls"?); see 'log_capturer deadletter --help'`,
+		"deadletter ls --source [":  "--source \"[\": not understood: it is no glob; use *, ** (also through /), ?, [a-z] and {a,b}; see 'log_capturer deadletter ls --help'",
+		"deadletter show --limit 0": "--limit 0: expected 1 to 10000; see 'log_capturer deadletter show --help'",
+		"check --config":            "flag needs an argument: --config; see 'log_capturer check --help'",
+		"check -c testdata/none":    "testdata/none: no such file; give an existing one, or none to run with the defaults",
+		"run -c testdata/log.yaml":  "testdata/log.yaml:1:7: log.level: got \"verbose\"; expected debug, info, warn or error\nerror: testdata/log.yaml:1:23: log.format: got \"xml\"; expected text or json",
 	} {
 		code, stdout, stderr := command(t, strings.Fields(args)...)
 		if code != exitUsage || stdout != "" || stderr != "error: "+want+"\n" {
@@ -87,6 +90,9 @@ func TestEveryVerbHasHelpWithAnExample(t *testing.T) {
 	verbs := []string{""}
 	for _, verb := range newRoot().Commands() {
 		verbs = append(verbs, verb.Name())
+		for _, below := range verb.Commands() {
+			verbs = append(verbs, verb.Name()+" "+below.Name())
+		}
 	}
 	for _, verb := range verbs {
 		code, stdout, stderr := command(t, strings.Fields(verb+" --help")...)

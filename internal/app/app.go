@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/httpapi"
@@ -44,6 +45,7 @@ type agent struct {
 	arena      *record.Pool
 	watcher    *tail.Watcher
 	dispatcher *dispatch.Dispatcher
+	office     *office.Office
 	servers    []*httpapi.Server
 	monitors   []monitor
 	ready      atomic.Bool
@@ -148,6 +150,7 @@ func lockDir(dir string) (*os.File, error) {
 func (a *agent) listen() error {
 	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
 		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
+		DeadLetters: a.office,
 	}), a.log)
 	if err != nil {
 		return err
@@ -177,6 +180,7 @@ func (a *agent) health() health.Report {
 func (a *agent) start(failed chan<- error) {
 	a.delivery.Go("positions", a.store.Run)
 	a.delivery.Go("dispatcher", func(ctx context.Context) { a.dispatcher.Run(ctx, a.delivery) })
+	a.delivery.Go("deadletters", a.office.Run)
 	for _, s := range a.servers {
 		a.serving.Go("http", func(ctx context.Context) {
 			if err := s.Run(ctx); err != nil {
@@ -214,6 +218,7 @@ func (a *agent) stop() error {
 	end, cancelEnd := context.WithTimeout(context.Background(), readShutdown)
 	defer cancelEnd()
 	err = errors.Join(err, a.delivery.Close(end)) // the sinks have no user any more
+	err = errors.Join(err, a.serving.Close(end))  // a replay that was ended has told so
 	err = errors.Join(err, a.close())
 	end, cancelEnd = context.WithTimeout(context.Background(), readShutdown)
 	defer cancelEnd()
@@ -239,6 +244,9 @@ func (a *agent) close() error {
 	var errs []error
 	for _, m := range a.monitors {
 		m.close()
+	}
+	if a.office != nil {
+		errs = append(errs, a.office.Close())
 	}
 	if a.dispatcher != nil {
 		errs = append(errs, a.dispatcher.Close())

@@ -15,20 +15,28 @@ import (
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// maxDeadLetters caps one sink's dead letters on disk, in bytes.
-const maxDeadLetters = 256 << 20
-
 func sinkNames(s Sinks) []string { return slices.Sorted(maps.Keys(s)) }
 
 // newSink is the table of what builds the sinks.
-func newSink(s Sink, deps sink.Deps) (sink.Sink, error) {
+func newSink(s Sink, deps sink.Deps) (built sink.Sink, err error) {
 	switch c := s.Settings.(type) {
 	case *loki.Config:
-		return loki.New(*c, deps)
+		built, err = loki.New(*c, deps)
 	case *localfile.Config:
-		return localfile.New(*c, deps)
+		built, err = localfile.New(*c, deps)
+	default:
+		err = fmt.Errorf("there is no sink of type %q", s.Type)
 	}
-	return nil, fmt.Errorf("there is no sink of type %q", s.Type)
+	if err != nil {
+		return nil, fmt.Errorf("build sink %s: %w", deps.Name, err)
+	}
+	return built, nil
+}
+
+func (a *agent) sinkDeps(name string) sink.Deps {
+	return sink.Deps{
+		Name: name, Log: a.log.With("sink", name), DataDir: a.cfg.DataDir, UserAgent: "log_capturer/" + a.info.Version,
+	}
 }
 
 // buildDelivery makes the sinks and the way to them.
@@ -45,21 +53,20 @@ func (a *agent) buildDelivery() error {
 		lanes = append(lanes, lane)
 	}
 	a.dispatcher = dispatch.New(lanes, a.log)
-	return nil
+	return a.openOffice()
 }
 
 func (a *agent) buildLane(name string, settings Sink, memory int64) (*dispatch.Lane, error) {
-	s, err := newSink(settings, sink.Deps{
-		Name: name, Log: a.log.With("sink", name), DataDir: a.cfg.DataDir, UserAgent: "log_capturer/" + a.info.Version,
-	})
+	s, err := newSink(settings, a.sinkDeps(name))
 	if err != nil {
-		return nil, fmt.Errorf("build sink %s: %w", name, err)
+		return nil, err
 	}
 	sp, err := spool.Open(filepath.Join(a.cfg.DataDir, "spool", name), int64(a.cfg.Dispatcher.Spool.MaxBytes), spool.Options{})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sink %s: %w", name, err), s.Close())
 	}
-	dead, err := deadletter.Open(a.cfg.DataDir, name, maxDeadLetters, deadletter.Options{})
+	caps := a.deadCaps()
+	dead, err := deadletter.Open(a.cfg.DataDir, name, caps.MaxBytes, deadletter.Options{MaxAge: caps.MaxAge})
 	if err != nil {
 		return nil, errors.Join(err, sp.Close(), s.Close())
 	}

@@ -97,9 +97,10 @@ var allowed = map[string][]string{
 	"queue":             {"record", "spool"},
 	"deadletter":        {"record", "sink", "spool", "deadletter/ndjson"},
 	"deadletter/ndjson": {"record"},
+	"deadletter/office": {"record", "sink", "task", "deadletter"},
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
 	"config":            {"units"},
-	"httpapi":           {"source", "health", "units"},
+	"httpapi":           {"source", "health", "units", "deadletter/office"},
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/logcapturer/log_capturer/internal/deadletter"
+	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/docker"
@@ -55,14 +56,7 @@ func (a *agent) registerMetrics() {
 	})
 	a.perSink(counter, "lines_restored_total", "Lines that were in the spool when the agent started: accounted for as read by an earlier life.", func(l *dispatch.Lane) float64 { return float64(l.Restored()) })
 	a.perSink(counter, "spool_lost_lines_total", "Lines in the spool that were found damaged.", func(l *dispatch.Lane) float64 { return float64(l.Stats().Damage.LostLines) })
-	a.perSink(gauge, "deadletter_bytes", "Size of the sink's dead letters on disk.", func(l *dispatch.Lane) float64 { return float64(l.Dead().Bytes) })
-	a.metrics.Func(counter, "deadletter_removed_total", "Dead letters that went for newer ones at the cap.", []string{"sink", "reason"}, func() []metrics.Sample {
-		var out []metrics.Sample
-		for _, l := range a.dispatcher.Lanes() {
-			out = append(out, metrics.Sample{Labels: []string{l.Name(), deadletter.ReasonFull}, Value: float64(l.Dead().Dropped)})
-		}
-		return out
-	})
+	a.deadMetrics()
 	a.one(gauge, "goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
 	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither an owner started nor an open stream of the engine needs: the runtime's, and those of HTTP connections. It does not grow.", func() float64 {
 		owned := 0
@@ -90,6 +84,40 @@ func (a *agent) registerMetrics() {
 	a.one(gauge, "arena_bytes", "Memory of all batches in flight, of dispatcher.memory.", func() float64 { return float64(a.arena.Used()) })
 	a.metrics.Func(gauge, "descriptors", "Descriptors held, by kind.", []string{"kind"}, labelled(&a.descriptors))
 	a.metrics.Func(counter, "lines_truncated_total", "Lines cut at max_line.", []string{"reader"}, labelled(&a.truncated))
+}
+
+// deadMetrics adds the figures of the dead letters, of sinks that are not configured any
+// more too.
+func (a *agent) deadMetrics() {
+	perBox := func(kind prometheus.ValueType, name, help, label string, values func(b *office.Box) map[string]int64) {
+		labels := []string{"sink"}
+		if label != "" {
+			labels = append(labels, label)
+		}
+		a.metrics.Func(kind, name, help, labels, func() []metrics.Sample {
+			var out []metrics.Sample
+			for _, b := range a.office.Boxes() {
+				for value, n := range values(b) {
+					out = append(out, metrics.Sample{Labels: []string{b.Name, value}[:len(labels)], Value: float64(n)})
+				}
+			}
+			return out
+		})
+	}
+	perBox(gauge, "deadletter_bytes", "Size of the sink's dead letters on disk.", "", func(b *office.Box) map[string]int64 {
+		return map[string]int64{"": b.Letters.Stats().Bytes}
+	})
+	perBox(gauge, "deadletter_lines", "The sink's dead letters on disk.", "", func(b *office.Box) map[string]int64 {
+		return map[string]int64{"": b.Letters.Stats().Lines}
+	})
+	perBox(counter, "deadletter_removed_total", "Dead letters that were removed without being delivered: by a cap, or by hand.", "reason", func(b *office.Box) map[string]int64 {
+		s := b.Letters.Stats()
+		return map[string]int64{deadletter.ReasonFull: s.Dropped, deadletter.ReasonExpired: s.Expired, "purged": b.Counts().Purged}
+	})
+	perBox(counter, "deadletter_replayed_total", "Dead letters that were sent again, by what the sink said.", "result", func(b *office.Box) map[string]int64 {
+		c := b.Counts()
+		return map[string]int64{"accepted": c.Accepted, "refused": c.Refused}
+	})
 }
 
 // tally is a value with a label, asked for at each scrape.

@@ -2,32 +2,36 @@
 // reason, so that a person can look at them and send them again.
 //
 // A Writer owns the directory deadletter/<sink> of the data directory: files of one
-// JSON object a line (package ndjson gives the form), to which it adds sink, reason,
-// detail and at, the time of writing. What Write took is on disk when it returns. The
-// directory does not grow past its cap, but for what one Write brings: the oldest file
-// makes room, and its lines are counted.
+// JSON object a line, a Letter each. What Write took is on disk when it returns, and it
+// stays until an Edit takes it out or a cap does, by size or by age: whole files, the
+// oldest first, and their lines are counted. A file is never changed in place: an Edit
+// writes it anew beside the old one and renames, so whatever happens in between, every
+// letter is in the one or the other.
 package deadletter
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/logcapturer/log_capturer/internal/deadletter/ndjson"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// Dir is the directory below the data directory; ReasonFull the reason under which
-// lines are counted that had to go for newer ones.
+// Dir is the directory below the data directory.
+const Dir = "deadletter"
+
+// The reasons under which letters are counted that a cap removed.
 const (
-	Dir        = "deadletter"
-	ReasonFull = "deadletter_full"
+	ReasonFull    = "deadletter_full"
+	ReasonExpired = "deadletter_expired"
 )
 
 // MaxDetail caps the text of the other side, in bytes.
@@ -35,6 +39,9 @@ const MaxDetail = 1 << 10
 
 // Options are what Open may be given besides; the zero value is right.
 type Options struct {
+	// MaxAge is how long letters are kept after their last try, and an eighth longer at
+	// most; 0 is for ever.
+	MaxAge time.Duration
 	// FS replaces the directory.
 	FS spool.FS
 	// Now replaces the clock.
@@ -45,18 +52,19 @@ type Options struct {
 type Stats struct {
 	// Bytes and Lines are in the directory now.
 	Bytes, Lines int64
-	// Dropped are the lines that went for newer ones since Open: count them as dropped,
-	// with ReasonFull.
-	Dropped int64
+	// Dropped are the lines that went for newer ones since Open (ReasonFull), Expired
+	// those that were too old (ReasonExpired).
+	Dropped, Expired int64
 }
 
-// Writer writes the dead letters of one sink. It is safe for concurrent use.
+// Writer keeps the dead letters of one sink. It is safe for concurrent use.
 type Writer struct {
 	fs       spool.FS
 	max      int64
+	maxAge   time.Duration
 	fileSize int64
 	now      func() time.Time
-	sink     []byte // the JSON string
+	sink     string
 
 	mu      sync.Mutex
 	closed  bool
@@ -65,11 +73,13 @@ type Writer struct {
 	fresh   bool // the active file's name is not durable yet
 	nextID  uint64
 	dropped int64
+	expired int64
 	buf     []byte
 }
 
-// Open opens the dead letters of a sink and counts what is there. What was cut off in
-// the middle of a line by a crash is removed: it had not been taken.
+// Open opens the dead letters of a sink and counts what is there. maxBytes is the size
+// on disk that makes the oldest go for newer ones. What was cut off in the middle of a
+// line by a crash is removed: it had not been taken.
 func Open(dataDir, name string, maxBytes int64, o Options) (*Writer, error) {
 	if name == "" || name == "." || strings.ContainsAny(name, "/\\\x00") || !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("open the dead letters of sink %q: the name is no file name; use letters, digits, '-' and '_'", name)
@@ -78,8 +88,8 @@ func Open(dataDir, name string, maxBytes int64, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("open the dead letters of sink %s: the cap is %d bytes; it must be above 0", name, maxBytes)
 	}
 	w := &Writer{
-		fs: o.FS, now: o.Now, max: maxBytes, fileSize: max(min(maxBytes/8, 16<<20), 4<<10),
-		sink: ndjson.AppendString(nil, name), nextID: 1,
+		fs: o.FS, now: o.Now, max: maxBytes, maxAge: o.MaxAge, fileSize: max(min(maxBytes/8, 4<<20), 4<<10),
+		sink: name, nextID: 1,
 	}
 	if w.now == nil {
 		w.now = time.Now
@@ -98,32 +108,36 @@ func Open(dataDir, name string, maxBytes int64, o Options) (*Writer, error) {
 }
 
 // Write appends the entries of views that were refused, as sink.RejectedError lists
-// them, and returns when they are on disk. It reads their batches and does not keep
-// them. After an error none of them is there, and it can be tried again.
-func (w *Writer) Write(views []record.View, refused []sink.Rejection) error {
+// them, and returns when they are on disk; first is when they were tried first. It reads
+// their batches and does not keep them. After an error none of them is there, and it can
+// be tried again.
+func (w *Writer) Write(views []record.View, refused []sink.Rejection, first time.Time) error {
 	if len(refused) == 0 {
 		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return errors.New("write dead letters: the writer is closed")
+		return errClosed
 	}
 	b := w.buf[:0]
-	at := w.now().UnixNano()
+	now := w.now()
 	for i := range refused {
 		r := &refused[i]
 		if r.View < 0 || r.View >= len(views) || r.Entry < 0 || r.Entry >= len(views[r.View].Batch.Entries) {
-			return fmt.Errorf("write dead letters: sink %s refused entry %d of view %d, which it was not given; this is a bug", w.sink, r.Entry, r.View)
+			return fmt.Errorf("write dead letters: sink %q refused entry %d of view %d, which it was not given; this is a bug", w.sink, r.Entry, r.View)
 		}
-		b = w.append(b, views[r.View].Batch, r, at)
+		letter := letterOf(views[r.View].Batch, r.Entry)
+		letter.Sink, letter.FirstTry = w.sink, first
+		letter.Refused(r.Reason, r.Detail, now)
+		b = letter.Append(b)
 	}
 	if w.buf = b; cap(b) > 1<<20 {
 		w.buf = nil
 	}
 	f, err := w.place(int64(len(b)))
 	if err == nil {
-		err = w.commit(f, b, int64(len(refused)))
+		err = w.commit(f, b, int64(len(refused)), now)
 	}
 	if err != nil {
 		return fmt.Errorf("write dead letters: %w; free space on the disk of data_dir", err)
@@ -131,45 +145,20 @@ func (w *Writer) Write(views []record.View, refused []sink.Rejection) error {
 	return nil
 }
 
-func (w *Writer) append(b []byte, batch *record.Batch, r *sink.Rejection, at int64) []byte {
-	e := &batch.Entries[r.Entry]
-	b = ndjson.AppendTime(append(b, `{"time":`...), e.Time)
-	if s := batch.Source.Streams[e.Output]; s != nil {
-		b = ndjson.AppendStream(append(b, ','), s)
-	}
-	b = ndjson.AppendLine(append(b, ','), batch.Line(r.Entry), e.Flags)
-	b = append(append(b, `,"sink":`...), w.sink...)
-	b = ndjson.AppendString(append(b, `,"reason":`...), r.Reason)
-	b = ndjson.AppendString(append(b, `,"detail":`...), r.Detail[:min(len(r.Detail), MaxDetail)])
-	b = ndjson.AppendTime(append(b, `,"at":`...), at)
-	return append(b, '}', '\n')
-}
+var errClosed = errors.New("the dead letters are closed, the agent is stopping; try again when it runs")
 
 // place returns the file for n more bytes, and makes room for them.
 func (w *Writer) place(n int64) (*file, error) {
-	if w.active != nil && w.last().size > 0 && w.last().size+n > w.fileSize {
+	if w.active != nil && w.last().size > 0 && (w.last().size+n > w.fileSize || w.ripe(w.last())) {
 		if err := w.seal(); err != nil {
 			return nil, err
 		}
 	}
-	for len(w.files) > 0 && w.bytes()+n > w.max {
-		if len(w.files) == 1 && w.active != nil {
-			if w.last().size == 0 {
-				break
-			}
-			if err := w.seal(); err != nil {
-				return nil, err
-			}
-		}
-		oldest := w.files[0]
-		if err := w.fs.Remove(oldest.name()); err != nil {
-			return nil, fmt.Errorf("remove the oldest dead letters: %w", err)
-		}
-		w.dropped += oldest.lines
-		w.files = w.files[1:]
+	if err := w.shrink(w.max - n); err != nil {
+		return nil, err
 	}
 	if w.active == nil {
-		f := &file{id: w.nextID}
+		f := &file{id: w.nextID, begun: w.now()}
 		active, err := w.fs.Open(f.name(), os.O_CREATE|os.O_EXCL)
 		if err != nil {
 			return nil, err
@@ -181,9 +170,69 @@ func (w *Writer) place(n int64) (*file, error) {
 	return w.last(), nil
 }
 
+// ripe tells that the active file must end, so that its first letters can go when they
+// are too old and not only with its last.
+func (w *Writer) ripe(f *file) bool {
+	return w.maxAge > 0 && w.now().Sub(f.begun) > w.maxAge/8
+}
+
+// shrink removes the oldest files until the rest takes at most size bytes. One that is
+// being edited is left, and so is an empty one.
+func (w *Writer) shrink(size int64) error {
+	for i := 0; i < len(w.files) && w.bytes() > size; {
+		f := w.files[i]
+		if f.busy || f.size == 0 {
+			i++
+			continue
+		}
+		if err := w.remove(f); err != nil {
+			return fmt.Errorf("remove the oldest dead letters: %w", err)
+		}
+		w.dropped += f.lines
+	}
+	return nil
+}
+
+// Expire removes the files whose newest letter is older than MaxAge. Call it now and
+// then: Write does not.
+func (w *Writer) Expire() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.maxAge <= 0 {
+		return nil
+	}
+	limit := w.now().Add(-w.maxAge)
+	for i := 0; i < len(w.files); {
+		f := w.files[i]
+		if f.busy || f.size == 0 || !f.newest.Before(limit) {
+			i++
+			continue
+		}
+		if err := w.remove(f); err != nil {
+			return fmt.Errorf("remove dead letters of sink %s that are too old: %w", w.sink, err)
+		}
+		w.expired += f.lines
+	}
+	return nil
+}
+
+// remove removes a file, whatever is in it.
+func (w *Writer) remove(f *file) error {
+	if w.active != nil && f == w.last() {
+		if err := w.seal(); err != nil {
+			return err
+		}
+	}
+	if err := w.fs.Remove(f.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	w.files = without(w.files, f)
+	return nil
+}
+
 // commit writes and syncs. After a failure the file is cut to what it was and left: of
 // pages whose fsync failed nobody knows what reached the disk.
-func (w *Writer) commit(f *file, b []byte, lines int64) error {
+func (w *Writer) commit(f *file, b []byte, lines int64, now time.Time) error {
 	_, err := w.active.WriteAt(b, f.size)
 	if err == nil {
 		err = w.active.Sync()
@@ -197,6 +246,9 @@ func (w *Writer) commit(f *file, b []byte, lines int64) error {
 	w.fresh = false
 	f.size += int64(len(b))
 	f.lines += lines
+	if now.After(f.newest) {
+		f.newest = now
+	}
 	return nil
 }
 
@@ -220,7 +272,7 @@ func (w *Writer) bytes() (n int64) {
 func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := Stats{Bytes: w.bytes(), Dropped: w.dropped}
+	s := Stats{Bytes: w.bytes(), Dropped: w.dropped, Expired: w.expired}
 	for _, f := range w.files {
 		s.Lines += f.lines
 	}
@@ -229,6 +281,9 @@ func (w *Writer) Stats() Stats {
 
 // Bytes returns the size of all files.
 func (w *Writer) Bytes() int64 { return w.Stats().Bytes }
+
+// NoCap is a size that nothing reaches, for Open.
+const NoCap = math.MaxInt64
 
 // Close closes the files; all that was written is on disk already.
 func (w *Writer) Close() error {

@@ -27,7 +27,7 @@ type letter struct {
 }
 
 func letters(lines ...string) letter {
-	src := &record.Source{ID: "a"}
+	src := &record.Source{ID: "a", Kind: "container", Name: "web-1"}
 	src.Streams[record.Stdout] = record.NewStream(record.Labels{{Name: "app", Value: "web"}}, record.Labels{{Name: "image", Value: "x"}})
 	b := &record.Batch{Source: src}
 	b.Retain(1)
@@ -39,7 +39,7 @@ func letters(lines ...string) letter {
 	return letter{[]record.View{{Batch: b}, record.Whole(b)}, refused}
 }
 
-func write(w *Writer, l letter) error { return w.Write(l.views, l.refused) }
+func write(w *Writer, l letter) error { return w.Write(l.views, l.refused, time.Unix(50, 0)) }
 
 func open(t *testing.T, dir string, max int64, o Options) *Writer {
 	t.Helper()
@@ -71,6 +71,7 @@ func read(t *testing.T, dir string) (out []object) {
 			t.Fatal(err)
 		}
 		s := bufio.NewScanner(f)
+		s.Buffer(nil, 1<<20)
 		for s.Scan() {
 			var o object
 			if err := json.Unmarshal(s.Bytes(), &o); err != nil {
@@ -101,18 +102,21 @@ func TestALetterHoldsTheEntryAndWhyItWasRefused(t *testing.T) {
 	if err := write(w, in); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(nil, nil); err != nil {
+	if err := w.Write(nil, nil, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	labels, metadata := map[string]any{"app": "web"}, map[string]any{"image": "x"}
+	source := map[string]any{"id": "a", "kind": "container", "name": "web-1"}
 	want := []object{
 		{
 			"time": "1970-01-01T00:00:00.000000001Z", "labels": labels, "metadata": metadata, "line": "one",
-			"sink": "loki", "reason": "too_old", "detail": "entry is too old", "at": "1970-01-01T00:01:40.000000005Z",
+			"source": source, "output": "stdout", "sink": "loki", "reason": "too_old", "detail": "entry is too old",
+			"first_try": "1970-01-01T00:00:50Z", "last_try": "1970-01-01T00:01:40.000000005Z",
 		},
 		{
 			"time": "1970-01-01T00:00:00.000000002Z", "labels": labels, "metadata": metadata, "line_base64": "YmFkIP8=",
-			"sink": "loki", "reason": "too_old", "detail": strings.Repeat("d", MaxDetail), "at": "1970-01-01T00:01:40.000000005Z",
+			"source": source, "output": "stdout", "sink": "loki", "reason": "too_old", "detail": strings.Repeat("d", MaxDetail),
+			"first_try": "1970-01-01T00:00:50Z", "last_try": "1970-01-01T00:01:40.000000005Z",
 		},
 	}
 	if diff := cmp.Diff(want, read(t, dir)); diff != "" {
@@ -257,7 +261,7 @@ func TestARejectionOfNothingIsAnError(t *testing.T) {
 	w := open(t, t.TempDir(), 1<<20, Options{})
 	l := letters("one")
 	for _, r := range []sink.Rejection{{View: 2}, {View: -1}, {View: 1, Entry: 1}, {View: 1, Entry: -1}} {
-		if err := w.Write(l.views, []sink.Rejection{r}); err == nil {
+		if err := w.Write(l.views, []sink.Rejection{r}, time.Time{}); err == nil {
 			t.Errorf("%+v was written", r)
 		}
 	}

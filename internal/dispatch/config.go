@@ -13,6 +13,8 @@ const (
 	maxBatch  = 64 * units.MiB
 	maxLinger = units.Duration(time.Minute)
 	minSpool  = 1 * units.MiB
+	minDead   = 1 * units.MiB
+	minAge    = units.Duration(time.Hour)
 )
 
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
@@ -22,6 +24,7 @@ type Config struct {
 	Batch  BatchConfig `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
 	Retry  RetryConfig `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
 	Spool  SpoolConfig `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
+	Dead   DeadConfig  `yaml:"dead_letters" jsonschema_description:"How much is kept of what a sink refuses for good."`
 }
 
 // BatchConfig is dispatcher.batch.
@@ -41,6 +44,12 @@ type SpoolConfig struct {
 	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
 }
 
+// DeadConfig is dispatcher.dead_letters.
+type DeadConfig struct {
+	MaxBytes units.Size     `yaml:"max_bytes" jsonschema_description:"The most that one sink's dead letters take on disk, below data_dir; at least 1MiB. Beyond, the oldest go."`
+	MaxAge   units.Duration `yaml:"max_age" jsonschema_description:"How long dead letters are kept after their last try, and an eighth longer at most; at least 1h, 0 for ever."`
+}
+
 // DefaultConfig is what the agent runs with when the file says nothing.
 func DefaultConfig() Config {
 	return Config{
@@ -48,6 +57,7 @@ func DefaultConfig() Config {
 		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
 		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
 		Spool:  SpoolConfig{MaxBytes: units.GiB},
+		Dead:   DeadConfig{MaxBytes: 256 * units.MiB, MaxAge: units.Duration(30 * 24 * time.Hour)},
 	}
 }
 
@@ -91,4 +101,16 @@ func (c SpoolConfig) Validate() []units.FieldError {
 		return []units.FieldError{units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool)}
 	}
 	return nil
+}
+
+// Validate reports what is wrong with the dead letters.
+func (c DeadConfig) Validate() []units.FieldError {
+	var errs []units.FieldError
+	if c.MaxBytes < minDead {
+		errs = append(errs, units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minDead))
+	}
+	if c.MaxAge != 0 && c.MaxAge < minAge {
+		errs = append(errs, units.Errorf("max_age", "%s is too short to notice them; expected %s or more, or 0 for ever", c.MaxAge, minAge))
+	}
+	return errs
 }

@@ -74,6 +74,7 @@ func (d *Dispatcher) Drained(ctx context.Context) bool {
 // Drain tells the lanes to deliver what is there without waiting for more, and to end then.
 func (d *Dispatcher) Drain() {
 	for _, l := range d.lanes {
+		l.quitting()
 		l.queue.Drain()
 	}
 }

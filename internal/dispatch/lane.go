@@ -33,6 +33,12 @@ type Lane struct {
 	board   *health.Board
 	log     *slog.Logger
 	onFreed func()
+	// turn is held by who uses the sink: the lane, for a delivery with all its retries, or
+	// one Resend. Those who wait get it in the order in which they came.
+	turn chan struct{}
+	// quit ends Resends, when the lane drains or is closed.
+	quit     context.Context
+	quitting context.CancelFunc
 	// restored are the lines that the spool had from an earlier life of the agent.
 	restored int64
 }
@@ -59,7 +65,9 @@ func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
 		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
 		count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
+		turn: make(chan struct{}, 1),
 	}
+	l.quit, l.quitting = context.WithCancel(context.Background())
 	l.queue = queue.New(d.Spool, queue.Options{
 		MaxBytes: d.Memory, OnError: l.spoolFailed,
 		OnFailed: func(lines int) { l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines)) },
@@ -78,6 +86,9 @@ func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
 
 // Restored returns the lines that were in the spool when the lane was made.
 func (l *Lane) Restored() int64 { return l.restored }
+
+// Letters returns the lane's dead letters; they are the lane's to close.
+func (l *Lane) Letters() *deadletter.Writer { return l.dead }
 
 // Dead returns the figures of the lane's dead letters.
 func (l *Lane) Dead() deadletter.Stats { return l.dead.Stats() }
@@ -129,7 +140,14 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	for _, v := range views {
 		lines += v.To - v.From
 	}
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return false
+	}
 	pause := l.backoff()
+	first := time.Now()
 	var failing time.Time
 	for {
 		err := l.send(ctx, views)
@@ -139,7 +157,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 			refused := 0
 			if rejected != nil {
 				refused = len(rejected.Entries)
-				if !l.bury(ctx, views, rejected.Entries) {
+				if !l.bury(ctx, views, rejected.Entries, first) {
 					return false
 				}
 			}
@@ -182,10 +200,10 @@ func (l *Lane) recovered(failing time.Time) {
 }
 
 // bury writes refused entries to the dead letters, until the disk takes them.
-func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rejection) bool {
+func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rejection, first time.Time) bool {
 	pause := l.backoff()
 	for {
-		err := l.dead.Write(views, refused)
+		err := l.dead.Write(views, refused, first)
 		if err == nil {
 			break
 		}
@@ -213,6 +231,11 @@ func (l *Lane) backoff() *backoff.ExponentialBackOff {
 // close parks what is in memory in the spool and frees what the lane owns. The lane
 // has ended.
 func (l *Lane) close() error {
+	l.quitting()
+	select {
+	case l.turn <- struct{}{}: // and keeps it
+	case <-time.After(closeWait):
+	}
 	l.queue.Park()
 	return errors.Join(l.queue.Close(), l.spool.Close(), l.dead.Close(), l.sink.Close())
 }

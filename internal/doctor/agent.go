@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 // agent looks at what the agent needs for itself: its directory, room for the spools,
@@ -92,9 +94,9 @@ func (h Host) room() Finding {
 	free := int64(system.Bavail) * int64(system.Bsize) //nolint:unconvert // their types depend on the system
 	most := h.SpoolMax * int64(len(h.Sinks))
 	used := sizeBelow(filepath.Join(h.DataDir, "spool"))
-	found := fmt.Sprintf("%s free; the spools of %s may take %s", humanBytes(float64(free)), count(len(h.Sinks), "sink", "sinks"), humanBytes(float64(most)))
+	found := fmt.Sprintf("%s free; the spools of %s may take %s", units.HumanBytes(float64(free)), count(len(h.Sinks), "sink", "sinks"), units.HumanBytes(float64(most)))
 	if used > 0 {
-		found += ", of which " + humanBytes(float64(used)) + " are in use"
+		found += ", of which " + units.HumanBytes(float64(used)) + " are in use"
 	}
 	if free < most-used {
 		return warn(found, "make room, lower dispatcher.spool.max_bytes, or set data_dir to a larger file system")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 const (
@@ -106,7 +108,7 @@ func rowsOf(captured []Container, all bool) []row {
 
 func containerRow(c Container) row {
 	return row{c.Level, []string{
-		shorten(clean(c.Name), nameWidth), clean(c.Driver), string(c.Mode), rotationText(c.Rotation), rateText(c), windowText(c),
+		shorten(units.Printable(c.Name), nameWidth), units.Printable(c.Driver), string(c.Mode), rotationText(c.Rotation), rateText(c), windowText(c),
 	}}
 }
 
@@ -123,7 +125,7 @@ func groupRow(group []Container) row {
 		}
 	}
 	r := containerRow(first)
-	r.cells[0] = fmt.Sprintf("%s and %d like it", shorten(clean(first.Name), nameWidth-len(" and 999 like it")), len(group)-1)
+	r.cells[0] = fmt.Sprintf("%s and %d like it", shorten(units.Printable(first.Name), nameWidth-len(" and 999 like it")), len(group)-1)
 	if fastest.Rate != nil && *fastest.Rate > 0 {
 		r.cells[4] = "≤ " + rateText(fastest)
 	}
@@ -140,7 +142,7 @@ func rotationText(r *Rotation) string {
 	case r.MaxSize == 0:
 		return "none"
 	}
-	text := fmt.Sprintf("%s × %d", humanBytes(float64(r.MaxSize)), r.MaxFiles)
+	text := fmt.Sprintf("%s × %d", units.HumanBytes(float64(r.MaxSize)), r.MaxFiles)
 	if r.Compress {
 		text += " gzip"
 	}
@@ -156,7 +158,7 @@ func rateText(c Container) string {
 	case *c.Rate == 0:
 		return "quiet"
 	}
-	return humanBytes(*c.Rate) + "/s"
+	return units.HumanBytes(*c.Rate) + "/s"
 }
 
 func windowText(c Container) string {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 // TableOptions are for people's eyes.
@@ -63,7 +65,7 @@ func (t *table) gap() {
 // text writes cleaned text that begins with a lead, broken at the width; all lines
 // but the first are indented further by the lead's width.
 func (t *table) text(indent int, lead, shownLead, text string) {
-	for i, part := range wrap(clean(text), t.opts.Width-indent-width(lead)) {
+	for i, part := range wrap(units.Printable(text), t.opts.Width-indent-width(lead)) {
 		if i == 0 {
 			t.line(indent, shownLead+part)
 		} else {
@@ -101,7 +103,7 @@ func (t *table) section(name string, checks []Check) {
 	names, has := 0, false
 	for _, c := range checks {
 		if c.Section == name {
-			names, has = max(names, min(nameWidth, width(clean(c.Name)))), true
+			names, has = max(names, min(nameWidth, width(units.Printable(c.Name)))), true
 		}
 	}
 	if !has {
@@ -112,7 +114,7 @@ func (t *table) section(name string, checks []Check) {
 		if c.Section != name {
 			continue
 		}
-		lead := pad(shorten(clean(c.Name), nameWidth), names) + "  "
+		lead := pad(shorten(units.Printable(c.Name), nameWidth), names) + "  "
 		t.text(2, strings.Repeat(" ", levelWidth)+lead, t.level(c.Level)+lead, c.Found)
 		t.fix(2+levelWidth+width(lead), c.Fix)
 	}

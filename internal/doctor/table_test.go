@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 func rotated(c Container, size int64, rate float64) Container {
@@ -129,7 +130,7 @@ func TestNamesCannotSteerTheTerminal(t *testing.T) {
 	if !strings.Contains(got, `x\x1b[2J\x1b]0;owned\a\r\n\u202etxt.\xff\u009b1m`) {
 		t.Errorf("the name is not shown escaped:\n%s", got)
 	}
-	if clean("plain, grün · 容器") != "plain, grün · 容器" {
+	if units.Printable("plain, grün · 容器") != "plain, grün · 容器" {
 		t.Error("plain text was changed")
 	}
 }

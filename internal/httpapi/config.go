@@ -12,9 +12,9 @@ import (
 
 // Config is server: where the agent answers.
 type Config struct {
-	Listen      string `yaml:"listen" jsonschema_description:"host:port for metrics and health."`
+	Listen      string `yaml:"listen" jsonschema_description:"host:port for metrics, health and the API."`
 	Pprof       string `yaml:"pprof" jsonschema_description:"host:port for Go's profiles, such as 127.0.0.1:6060; off when empty. Loopback only."`
-	AllowRemote bool   `yaml:"allow_remote" jsonschema_description:"Permit a listen address that other hosts can reach. There is no authentication: whoever reaches it reads metrics and health, which name containers and files. No log text is served."`
+	AllowRemote bool   `yaml:"allow_remote" jsonschema_description:"Permit a listen address that other hosts can reach. There is no authentication: whoever reaches it reads metrics and health, which name containers and files. Log text is served to this host alone, and nothing else can change anything."`
 }
 
 // DefaultConfig listens on this host alone.

@@ -1,6 +1,7 @@
 // Package httpapi serves what the agent tells about itself: metrics, health, how each
-// container is read and, on a listener of its own, profiles. It serves no log text and
-// changes nothing. openapi.yaml describes every route.
+// container is read, dead letters and, on a listener of its own, profiles. What gives log
+// text or changes something answers this host alone, and no web site. openapi.yaml
+// describes every route.
 package httpapi
 
 import (
@@ -75,6 +76,7 @@ a{color:#0b6e4f;font-weight:600}li{margin:.3rem 0}@media(prefers-color-scheme:da
 <ul><li><a href="/health">/health</a>: every component, its state and why</li>
 <li><a href="/ready">/ready</a>: whether it has started whole</li>
 <li><a href="/api/v1/containers">/api/v1/containers</a>: how each container is read, and why</li>
+<li><a href="/api/v1/deadletters">/api/v1/deadletters</a>: what a sink refused for good, and why</li>
 <li><a href="/metrics">/metrics</a>: for Prometheus</li>
 <li><a href="/api/v1/openapi.yaml">/api/v1/openapi.yaml</a>: describes all of this for programs</li></ul></html>
 `))

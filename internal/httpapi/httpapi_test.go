@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	board, ready := &health.Board{}, false
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "a_counter"}))
-	h := Handler(Routes{registry, board.Report, func() bool { return ready }, someContainers})
+	h := Handler(Routes{Registry: registry, Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers})
 
 	for _, step := range []struct {
 		name         string

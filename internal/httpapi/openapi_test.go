@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
@@ -53,7 +53,7 @@ func served(t *testing.T) document {
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	var want []string
 	for _, r := range (Routes{Registry: prometheus.NewRegistry()}).table() {
-		want = append(want, "get "+r.path)
+		want = append(want, strings.ToLower(r.method)+" "+r.path)
 	}
 	var got []string
 	for path, methods := range served(t).Paths {
@@ -73,14 +73,22 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	board.Set("a", health.Degraded, "why")
 	board.Set("b", health.Healthy, "")
 	ready := false
-	h := Handler(Routes{prometheus.NewRegistry(), board.Report, func() bool { return ready }, someContainers})
-	for _, request := range []struct{ path, query string }{
-		{"/", ""}, {"/metrics", ""}, {"/health", ""}, {"/ready", ""}, {"/api/v1/openapi.yaml", ""},
-		{"/api/v1/containers", ""}, {"/api/v1/containers", "?name=["},
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t)})
+	for _, request := range []struct{ path, query, body string }{
+		{path: "/"}, {path: "/metrics"}, {path: "/health"}, {path: "/ready"}, {path: "/api/v1/openapi.yaml"},
+		{path: "/api/v1/containers"}, {path: "/api/v1/containers", query: "?name=["},
+		{path: office.PathList}, {path: office.PathList, query: "?sink=none"}, {path: office.PathList, query: "?source=["},
+		{path: office.PathEntries}, {path: office.PathEntries, query: "?limit=0"},
+		{path: office.PathReplay, body: `{"dry_run": true}`}, {path: office.PathReplay, body: `{"sink": "none"}`},
+		{path: office.PathReplay, body: `{}`}, {path: office.PathReplay, body: `{"sinc": "loki"}`},
+		{path: office.PathPurge, body: `{}`}, {path: office.PathPurge, body: `{"all": true}`},
 	} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", request.path+request.query, nil))
-		response, ok := d.Paths[request.path]["get"].Responses[fmt.Sprint(w.Code)]
+		method := "GET"
+		if request.body != "" {
+			method = "POST"
+		}
+		w := ask(h, method, request.path+request.query, request.body)
+		response, ok := d.Paths[request.path][strings.ToLower(method)].Responses[fmt.Sprint(w.Code)]
 		if !ok {
 			t.Errorf("%s: code %d is not described", request.path, w.Code)
 			continue
@@ -106,19 +114,30 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 
 // The fields of the answer and of the description are the same, both ways, whatever
 // an example happens to leave out.
-func TestEveryFieldOfAContainerIsDescribed(t *testing.T) {
-	described := served(t).Components.Schemas["Container"]
-	var want []string
-	for f := range reflect.TypeFor[source.Status]().Fields() {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		want = append(want, name)
-		if required := options == ""; required != slices.Contains(described.Required, name) {
-			t.Errorf("%s: always there is %v, the description says otherwise", name, required)
+func TestEveryFieldIsDescribed(t *testing.T) {
+	schemas := served(t).Components.Schemas
+	for name, of := range map[string]reflect.Type{
+		"Container": reflect.TypeFor[source.Status](), "DeadLetterRequest": reflect.TypeFor[office.Request](),
+		"DeadLetterGroups": reflect.TypeFor[office.Listing](), "DeadLetterGroup": reflect.TypeFor[office.Group](),
+		"DeadLetters": reflect.TypeFor[office.Shown](), "DeadLetterPurge": reflect.TypeFor[office.Purged](),
+		"DeadLetterReplay": reflect.TypeFor[office.Replayed](), "DeadLetterSinkReplay": reflect.TypeFor[office.SinkReplay](),
+	} {
+		described := schemas[name]
+		var want []string
+		for _, f := range reflect.VisibleFields(of) {
+			if f.Anonymous {
+				continue
+			}
+			field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			want = append(want, field)
+			if required := options == ""; required != slices.Contains(described.Required, field) {
+				t.Errorf("%s.%s: always there is %v, the description says otherwise", name, field, required)
+			}
 		}
-	}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(described.Properties))); diff != "" {
-		t.Errorf("fields (-source.Status +description):\n%s", diff)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(described.Properties))); diff != "" {
+			t.Errorf("%s (-fields +description):\n%s", name, diff)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
@@ -30,24 +31,30 @@ type Routes struct {
 	// Containers returns how each captured container is read, in any order. The slice is
 	// the caller's.
 	Containers func() []source.Status
+	// DeadLetters are listed for everybody, and shown and changed for this host alone.
+	DeadLetters office.Desk
 }
 
-// route is a path that answers GET and HEAD.
+// route is a path that answers one method; GET answers HEAD too.
 type route struct {
-	path   string
-	handle http.HandlerFunc
+	method, path string
+	handle       http.HandlerFunc
 }
 
 // table lists all routes.
 func (r Routes) table() []route {
 	metrics := promhttp.HandlerFor(r.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	return []route{
-		{"/", index},
-		{"/metrics", metrics.ServeHTTP},
-		{"/health", r.health},
-		{"/ready", r.ready},
-		{apiPrefix + "v1/containers", r.containers},
-		{apiPrefix + "v1/openapi.yaml", describe},
+		{"GET", "/", index},
+		{"GET", "/metrics", metrics.ServeHTTP},
+		{"GET", "/health", r.health},
+		{"GET", "/ready", r.ready},
+		{"GET", apiPrefix + "v1/containers", r.containers},
+		{"GET", apiPrefix + "v1/openapi.yaml", describe},
+		{"GET", office.PathList, r.deadLetters},
+		{"GET", office.PathEntries, private(r.deadEntries)},
+		{"POST", office.PathReplay, private(r.replay)},
+		{"POST", office.PathPurge, private(r.purge)},
 	}
 }
 
@@ -61,9 +68,9 @@ func Handler(r Routes) http.Handler {
 		if strings.HasSuffix(pattern, "/") {
 			pattern += "{$}" // itself, not what is below it
 		}
-		mux.HandleFunc("GET "+pattern, route.handle)
+		mux.HandleFunc(route.method+" "+pattern, route.handle)
 		if strings.HasPrefix(pattern, apiPrefix) {
-			mux.HandleFunc(pattern, onlyGet) // else the path would be an unknown one for other methods
+			mux.HandleFunc(pattern, route.others) // else the path would be an unknown one for other methods
 		}
 	}
 	mux.HandleFunc(apiPrefix, unknown)
@@ -116,9 +123,14 @@ func describe(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(description)
 }
 
-func onlyGet(w http.ResponseWriter, req *http.Request) {
-	w.Header().Set("Allow", "GET, HEAD")
-	refuse(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is read only; use GET", req.URL.Path))
+// others answers the methods that the route does not have.
+func (r route) others(w http.ResponseWriter, req *http.Request) {
+	allow, why := "GET, HEAD", fmt.Sprintf("%s is read only; use GET", req.URL.Path)
+	if r.method != http.MethodGet {
+		allow, why = r.method, fmt.Sprintf("%s changes something; use %s", req.URL.Path, r.method)
+	}
+	w.Header().Set("Allow", allow)
+	refuse(w, http.StatusMethodNotAllowed, why)
 }
 
 func unknown(w http.ResponseWriter, req *http.Request) {

@@ -1,6 +1,6 @@
 // Package units holds the value types of the configuration as people write them:
 // durations (5m, 7d), sizes (10MiB) and secrets, and how a component reports what
-// is wrong with its own settings.
+// is wrong with its own settings. It also shows foreign text and numbers to people.
 //
 // All types read and write text, so YAML, JSON and the command line agree; what they
 // print can be read again and means the same. The package imports nothing of ours:

@@ -33,6 +33,7 @@ type LokiServer struct {
 	URL  string
 	http *http.Client
 	dir  string // empty when it was running already
+	base string // of its configuration
 	bin  string
 	proc *process
 }
@@ -117,8 +118,8 @@ func startLoki(ctx context.Context, o LokiOptions) (*LokiServer, error) {
 		return nil, err
 	}
 	l := newLoki("http://" + web)
-	l.dir, l.bin = dir, bin
-	if err = os.WriteFile(l.config(), []byte(lokiConfig(dir, web, grpc)+o.Config), 0o600); err == nil {
+	l.dir, l.bin, l.base = dir, bin, lokiConfig(dir, web, grpc)
+	if err = os.WriteFile(l.config(), []byte(l.base+o.Config), 0o600); err == nil {
 		err = l.start(ctx)
 	}
 	if err != nil {
@@ -229,6 +230,16 @@ func (l *LokiServer) Start(t testing.TB) {
 func (l *LokiServer) Restart(t testing.TB) {
 	t.Helper()
 	l.Stop(t)
+	l.Start(t)
+}
+
+// Reconfigure restarts a private Loki with other options.
+func (l *LokiServer) Reconfigure(t testing.TB, o LokiOptions) {
+	t.Helper()
+	l.Stop(t)
+	if err := os.WriteFile(l.config(), []byte(l.base+o.Config), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	l.Start(t)
 }
 
