@@ -22,14 +22,15 @@ import (
 
 // ErrFull is returned by Deliver for a source that cannot wait, when a sink has no
 // room in memory nor on disk.
-var ErrFull = errors.New("no room in memory nor in the spool")
+var ErrFull = queue.ErrFull
 
 // Dispatcher fans batches out to its lanes. It is safe for concurrent use.
 type Dispatcher struct {
 	lanes []*Lane
 	log   *slog.Logger
 
-	ended chan struct{}
+	ended   chan struct{}
+	closing sync.RWMutex
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when a lane has got rid of something
@@ -81,6 +82,8 @@ func (d *Dispatcher) Drain() {
 // Close fails what is still in memory, so that it is read again after a restart, and
 // closes queues, spools, dead letters and sinks.
 func (d *Dispatcher) Close() error {
+	d.closing.Lock()
+	defer d.closing.Unlock()
 	var errs []error
 	for _, l := range d.lanes {
 		errs = append(errs, l.close())
@@ -104,94 +107,92 @@ func (d *Dispatcher) waiter() <-chan struct{} {
 	return d.freed
 }
 
-// Deliver gives the batch to every lane. See pool.Dispatcher for the contract.
+// Deliver gives the batch to every lane. See pool.Dispatcher for the contract. Room is
+// kept in all lanes before the first of them has the batch, so that none refuses what
+// another has taken. Only a lane whose spool fails then has the batch read again, and
+// the others get it twice.
 func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
-	if err := d.admit(ctx, b); err != nil {
-		b.Done(record.Failed)
-		return err
+	var few [4]queue.Place
+	places := few[:]
+	if len(d.lanes) > len(few) {
+		places = make([]queue.Place, len(d.lanes))
 	}
-	b.Retain(len(d.lanes)) // and our own, so that b lives until all have been asked
-	var errs []error
-	for _, l := range d.lanes {
-		errs = append(errs, d.give(ctx, l, b))
-	}
-	b.Done(record.Delivered)
-	return errors.Join(errs...)
-}
-
-// admit waits, for a source that can, until every lane has room for it and some lane
-// has in memory; the others take it to their spools. For other sources it makes sure
-// that no lane refuses after another has accepted.
-func (d *Dispatcher) admit(ctx context.Context, b *record.Batch) error {
 	for {
 		freed := d.waiter()
-		memory, everywhere := d.room(b.Source.ID)
-		switch {
-		case b.Source.CanWait && everywhere && memory:
-			return nil
-		case !b.Source.CanWait && everywhere:
-			return nil
-		case !b.Source.CanWait:
-			return ErrFull
-		}
-		if err := wait(ctx, freed); err != nil {
-			return err
-		}
-	}
-}
-
-// room tells whether some lane has room for a source in memory, and whether every lane
-// has in memory or on disk.
-func (d *Dispatcher) room(sourceID string) (memory, everywhere bool) {
-	everywhere = true
-	for _, l := range d.lanes {
-		inMemory, onDisk := l.queue.Free(sourceID)
-		memory = memory || inMemory
-		everywhere = everywhere && (inMemory || onDisk)
-	}
-	return memory, everywhere
-}
-
-// give hands b to one lane, which answers for it.
-func (d *Dispatcher) give(ctx context.Context, l *Lane, b *record.Batch) error {
-	for {
-		freed := d.waiter()
-		err := l.queue.Put(b)
-		if err == nil {
-			return nil
-		}
-		// The only sink's spool is no place for what can stay in its file.
-		stays := b.Source.CanWait && len(d.lanes) == 1 && errors.Is(err, queue.ErrFull)
-		if !stays && !errors.Is(err, queue.ErrClosed) {
-			err = l.queue.Spill(b)
-		}
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, queue.ErrFull) && b.Source.CanWait:
-			err = wait(ctx, freed)
-			if err == nil {
+		err := d.handOver(b, places)
+		if errors.Is(err, queue.ErrFull) && b.Source.CanWait {
+			if err = wait(ctx, freed); err == nil {
 				continue
 			}
-			b.Done(record.Failed)
-		case errors.Is(err, queue.ErrFull):
-			b.Done(record.Failed)
-			err = ErrFull
-		case errors.Is(err, queue.ErrClosed):
-			b.Done(record.Failed)
-		default: // the queue has answered, and the lane counts and reports it
-			l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(len(b.Entries)))
-			return nil
 		}
-		return fmt.Errorf("queue for sink %s: %w", l.name, err)
+		if err != nil {
+			b.Done(record.Failed)
+		}
+		return err
 	}
+}
+
+// handOver gives b to all lanes or to none. An error leaves it to the caller.
+func (d *Dispatcher) handOver(b *record.Batch, places []queue.Place) error {
+	d.closing.RLock() // nobody closes between the two steps
+	defer d.closing.RUnlock()
+	if err := d.reserve(b, places); err != nil {
+		return err
+	}
+	b.Retain(len(d.lanes))                       // and the caller's, so that b lives until all have it
+	for _, memory := range []bool{true, false} { // a slow disk holds up nobody who needs none
+		for i, l := range d.lanes {
+			if p := places[i]; p.Memory == memory {
+				l.give(b, p)
+			}
+		}
+	}
+	b.Done(record.Delivered)
+	return nil
+}
+
+// reserve keeps room for b in every lane. A source that can wait does so until one of
+// them has room in memory: the spool is no place for what can stay in its file, unless
+// another sink goes on.
+func (d *Dispatcher) reserve(b *record.Batch, places []queue.Place) error {
+	memory := false
+	for i, l := range d.lanes {
+		p, err := l.queue.Reserve(b)
+		if err != nil {
+			d.cancel(places[:i])
+			return fmt.Errorf("queue for sink %s: %w", l.name, err)
+		}
+		places[i] = p
+		memory = memory || p.Memory
+	}
+	if b.Source.CanWait && !memory {
+		d.cancel(places[:len(d.lanes)])
+		return queue.ErrFull
+	}
+	return nil
+}
+
+func (d *Dispatcher) cancel(places []queue.Place) {
+	for i, p := range places {
+		d.lanes[i].queue.Cancel(p)
+	}
+}
+
+// room tells whether every lane has room for a source, in memory or on disk.
+func (d *Dispatcher) room(sourceID string) bool {
+	for _, l := range d.lanes {
+		if memory, disk := l.queue.Free(sourceID); !memory && !disk {
+			return false
+		}
+	}
+	return true
 }
 
 // WaitRoom blocks until every lane has room for the source, in memory or on disk.
 func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	for {
 		freed := d.waiter()
-		if _, everywhere := d.room(sourceID); everywhere {
+		if d.room(sourceID) {
 			return nil
 		}
 		if err := wait(ctx, freed); err != nil {

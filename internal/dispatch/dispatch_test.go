@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -379,6 +380,51 @@ func TestAFullSpoolRepeatsNothingElsewhere(t *testing.T) {
 	f.eventually("the other sink", func() bool { return len(f.sinks["alive"].got()) == accepted })
 	if got := f.sinks["alive"].got(); !slices.Equal(got, lines("s", accepted)) {
 		t.Errorf("the other sink got %d lines of %d", len(got), accepted)
+	}
+}
+
+// Who is refused by one sink has been given to none, however many come at once: what
+// is asked again later shows up once.
+func TestARefusedBatchWasGivenToNobody(t *testing.T) {
+	f := newFixture(t, 4*record.SmallArena, 1<<10, "alive", "ailing")
+	fails := 0
+	f.sinks["ailing"].set(func([]record.View) error { // so its spool fills and empties over and over
+		if fails++; fails%4 != 0 {
+			return errDown
+		}
+		return nil
+	})
+	const sources, each = 16, 40
+	var refused atomic.Int64
+	var wg sync.WaitGroup
+	for i := range sources {
+		src := f.source(fmt.Sprint("s", i), false)
+		wg.Go(func() {
+			for n := 0; n < each; {
+				switch err := f.d.Deliver(t.Context(), f.batch(src, n, &outcomes{})); {
+				case err == nil:
+					n++
+				case errors.Is(err, ErrFull):
+					refused.Add(1)
+					if err := f.d.WaitRoom(t.Context(), src.ID); err != nil {
+						t.Error(err)
+					}
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if refused.Load() == 0 {
+		t.Fatal("nobody was refused: the test shows nothing")
+	}
+	alive := f.sinks["alive"]
+	f.eventually("what was accepted", func() bool { return len(alive.got()) >= sources*each })
+	got := alive.got()
+	slices.Sort(got)
+	if once := slices.Compact(slices.Clone(got)); len(once) != len(got) {
+		t.Errorf("%d of %d lines came, %d of them twice", len(got), sources*each, len(got)-len(once))
 	}
 }
 

@@ -89,6 +89,14 @@ func (l *Lane) spoolFailed(err error) {
 	l.board.Set(l.component(), health.Degraded, "spool: "+err.Error())
 }
 
+// give hands b to the queue, which answers for it in any case.
+func (l *Lane) give(b *record.Batch, p queue.Place) {
+	lines := len(b.Entries)
+	if err := l.queue.Give(b, p); err != nil { // it told spoolFailed
+		l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines))
+	}
+}
+
 // run takes batches and delivers them until the queue is drained or ctx ends.
 func (l *Lane) run(ctx context.Context) {
 	for ctx.Err() == nil {

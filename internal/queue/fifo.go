@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/logcapturer/log_capturer/internal/spool"
+
 // fifo is a ring of items that grows, and is let go when it is empty and large.
 type fifo struct {
 	ring []item
@@ -45,4 +47,14 @@ func (f *fifo) pop() item {
 		f.ring, f.at = nil, 0
 	}
 	return it
+}
+
+// recordSize returns about what the items of a source would take in the spool.
+func (f *fifo) recordSize(sourceID string) (bytes int64) {
+	for i := range f.n {
+		if it := &f.ring[(f.at+i)%len(f.ring)]; it.batch.Source.ID == sourceID {
+			bytes += spool.RecordSize(it.batch)
+		}
+	}
+	return bytes
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -80,17 +81,17 @@ func TestQueueAgainstItsModel(t *testing.T) {
 				}
 			}
 		}
-		put := func(t *rapid.T, spill bool) {
+		come := func(t *rapid.T, disk bool) {
 			source := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "source")
 			n := number[source]
 			lines := rapid.IntRange(1, 6).Draw(t, "lines")
 			b := k.batch(source, n, lines, rapid.IntRange(1, 80).Draw(t, "size"))
-			try := q.Put
-			if spill {
-				try = q.Spill
+			try := put
+			if disk {
+				try = spill
 			}
-			err := try(b)
-			if errors.Is(err, ErrFull) || errors.Is(err, ErrSpooling) {
+			err := try(q, b)
+			if errors.Is(err, ErrFull) || errors.Is(err, errNoMemory) {
 				return // never answered: not one of ours
 			}
 			if err != nil {
@@ -102,8 +103,8 @@ func TestQueueAgainstItsModel(t *testing.T) {
 			inside += lines
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"put":   func(t *rapid.T) { put(t, false) },
-			"spill": func(t *rapid.T) { put(t, true) },
+			"put":   func(t *rapid.T) { come(t, false) },
+			"spill": func(t *rapid.T) { come(t, true) },
 			"sync": func(*rapid.T) {
 				if err := q.Sync(); err != nil {
 					t.Fatalf("sync: %v", err)
@@ -211,14 +212,19 @@ func TestManyPutters(t *testing.T) {
 			source := fmt.Sprint("s", p)
 			for n := range batches {
 				b := k.batch(source, n, 3, 40)
-				var err error
-				if p%2 == 0 { // a file: it waits
-					err = q.PutWait(ctx, b)
-				} else if err = q.Put(b); err != nil {
-					err = q.SpillWait(ctx, b)
-				}
-				if err != nil {
-					t.Errorf("put: %v", err)
+				for { // until there is room
+					err := put(q, b)
+					if p%2 == 1 && errors.Is(err, errNoMemory) { // a stream: it goes to the spool
+						err = spill(q, b)
+					}
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, ErrFull) && !errors.Is(err, errNoMemory) {
+						t.Errorf("put: %v", err)
+						break
+					}
+					runtime.Gosched()
 				}
 			}
 		})

@@ -3,8 +3,12 @@
 //
 // Every batch gets a sequence number when it comes, and Take goes on with the lowest
 // that there is, in memory or on disk, so batches of one source leave in the order in
-// which they came. For that a source with anything in the spool may not go back to
-// memory before the spool has given it out (ErrSpooling).
+// which they came. For that a source with anything in the spool does not go back to
+// memory before the spool has given it out.
+//
+// A batch comes in two steps: Reserve keeps room for it, in memory or on disk, or says
+// that there is none; Give hands it over and is not refused. So whoever has several
+// queues can ask all of them before one has the batch.
 //
 // The queue answers for every batch it took, exactly once: Delivered when the sink has
 // it (Ack) or when it is on disk (after fsync); Failed when the disk refused it or the
@@ -14,7 +18,6 @@
 package queue
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -23,14 +26,10 @@ import (
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// What Put, Spill and Take say when they do not take or give. After one of these from
-// Put or Spill the batch is still the caller's.
+// What Reserve and Take say when they do not take or give.
 var (
-	// ErrFull means that there is no room now; Room tells when to try again.
+	// ErrFull means that there is no room now, neither in memory nor on disk.
 	ErrFull = errors.New("the queue is full")
-	// ErrSpooling means that the source has batches in the spool, which this one must follow:
-	// Spill it, or wait for Room and try again.
-	ErrSpooling = errors.New("the source has entries in the spool")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("the queue is closed")
 	// ErrDrained is what Take says after Drain when nothing is left.
@@ -48,8 +47,8 @@ const (
 
 // Options are the settings of a queue.
 type Options struct {
-	// MaxBytes is the share of memory: Put takes batches while less is held, so one
-	// batch more than this may be.
+	// MaxBytes is the share of memory: batches are taken into it while less is held, so
+	// one batch more than this may be.
 	MaxBytes int64
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
@@ -88,7 +87,6 @@ type Queue struct {
 	closed   bool
 	draining bool
 	drain    chan struct{} // closed by Drain and Close
-	room     chan struct{} // closed and replaced when something was freed
 	seq      uint64
 	memory   fifo
 	pending  []item // appended to the spool and not synced
@@ -110,7 +108,7 @@ func New(sp *spool.Spool, o Options) *Queue {
 	q := &Queue{
 		spool: sp, o: o, seq: sp.LastSeq(), spooled: sp.Sources(),
 		ready: make(chan struct{}, 1), dirty: make(chan struct{}, 1), heavy: make(chan struct{}, 1),
-		drain: make(chan struct{}), room: make(chan struct{}),
+		drain: make(chan struct{}),
 	}
 	if q.o.OnError == nil {
 		q.o.OnError = func(error) {}
@@ -124,106 +122,14 @@ func New(sp *spool.Spool, o Options) *Queue {
 	return q
 }
 
-// Put takes b into memory, or returns ErrFull, ErrSpooling or ErrClosed.
-func (q *Queue) Put(b *record.Batch) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.closed:
-		return ErrClosed
-	case q.spooled[b.Source.ID] > 0:
-		return ErrSpooling
-	case q.used >= q.o.MaxBytes:
-		return ErrFull
-	}
-	it := q.number(b)
-	q.memory.push(it)
-	q.used += it.bytes
-	q.lines += int64(len(b.Entries))
-	signal(q.ready)
-	return nil
-}
-
 // number makes an item of b with the next sequence number.
 func (q *Queue) number(b *record.Batch) item {
 	q.seq++
 	return item{batch: b, seq: q.seq, bytes: b.Size()}
 }
 
-// Free tells whether the next batch of a source finds room in memory, or in the
-// spool. A source with entries in the spool has none in memory; a spool that failed
-// has none for a while.
-func (q *Queue) Free(sourceID string) (memory, disk bool) {
-	q.mu.Lock()
-	memory = q.used < q.o.MaxBytes && q.spooled[sourceID] == 0
-	broken := time.Now().Before(q.broken)
-	q.mu.Unlock()
-	return memory, !broken && q.spool.Room()
-}
-
-// Room returns a channel that is closed when something leaves the queue, or when it is
-// closed. Get it before the Put or Spill whose ErrFull or ErrSpooling it is to wait out.
-func (q *Queue) Room() <-chan struct{} {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.room
-}
-
-// PutWait is Put that waits out ErrFull and ErrSpooling, until ctx ends. After an error
-// the batch is still the caller's.
-func (q *Queue) PutWait(ctx context.Context, b *record.Batch) error {
-	return q.retry(ctx, func() error { return q.Put(b) })
-}
-
-// SpillWait is Spill that waits out ErrFull, until ctx ends. After ErrClosed and after
-// the error of ctx the batch is still the caller's; otherwise as Spill.
-func (q *Queue) SpillWait(ctx context.Context, b *record.Batch) error {
-	return q.retry(ctx, func() error { return q.Spill(b) })
-}
-
-func (q *Queue) retry(ctx context.Context, try func() error) error {
-	for {
-		room := q.Room()
-		err := try()
-		if !errors.Is(err, ErrFull) && !errors.Is(err, ErrSpooling) {
-			return err
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// WaitRoom waits until there is room in memory, until ctx ends or the queue is closed.
-func (q *Queue) WaitRoom(ctx context.Context) error {
-	for {
-		q.mu.Lock()
-		full, closed, room := q.used >= q.o.MaxBytes, q.closed, q.room
-		q.mu.Unlock()
-		switch {
-		case closed:
-			return ErrClosed
-		case !full:
-			return nil
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// freed tells those who wait for room.
-func (q *Queue) freed() {
-	close(q.room)
-	q.room = make(chan struct{})
-}
-
 // Drain ends lingering: from now on Take returns at once what there is, and ErrDrained
-// when there is nothing. For the shutdown, after the last Put.
+// when there is nothing. For the shutdown, after the last Give.
 func (q *Queue) Drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -253,7 +159,6 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropLocked()
-	q.freed()
 	signal(q.ready)
 	return err
 }
@@ -283,9 +188,12 @@ func (q *Queue) Park() {
 	q.mu.Unlock()
 	for i := range park {
 		b := rest(park[i])
-		if err := q.Spill(b); errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
+		p, err := q.reserveDisk(b)
+		if err != nil {
 			b.Done(record.Failed)
+			continue
 		}
+		_ = q.Give(b, p) // OnError was told
 	}
 }
 
@@ -342,7 +250,7 @@ type Stats struct {
 }
 
 // Stats returns the numbers of the moment. A line is in one of MemoryLines and
-// SpoolLines from Put or Spill to its acknowledgement.
+// SpoolLines from Give to its acknowledgement.
 func (q *Queue) Stats() Stats {
 	q.statMu.Lock()
 	defer q.statMu.Unlock()

@@ -11,18 +11,18 @@ import (
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// Spill appends b to the spool and answers for it when it is on disk for good, at the
-// next sync: see Run. ErrFull (the spool's cap) and ErrClosed leave the batch to the
-// caller. After any other error it has been answered Failed; OnError was told.
-func (q *Queue) Spill(b *record.Batch) error {
+// spill appends b to the spool, and answers Failed after any error.
+func (q *Queue) spill(b *record.Batch) error {
 	heavy, err := q.append(b)
 	if heavy {
 		q.sync() // the disk is slow: whoever fills memory waits for it
 	}
-	if err == nil || errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
-		return err
+	if err == nil {
+		return nil
 	}
-	q.failed(err)
+	if !errors.Is(err, ErrClosed) {
+		q.failed(err)
+	}
 	b.Done(record.Failed)
 	return err
 }
@@ -83,7 +83,7 @@ func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	id := b.Source.ID
 	q.mu.Lock()
 	it := q.number(b)
-	q.spooled[id]++ // before the append: a Put of the same source must not overtake
+	q.spooled[id]++ // before the append: the source's next batch must not overtake
 	q.mu.Unlock()
 
 	err = q.spool.Append(b, it.seq)
@@ -92,9 +92,6 @@ func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	defer q.mu.Unlock()
 	if err != nil {
 		q.gone(id)
-		if errors.Is(err, spool.ErrFull) {
-			return false, ErrFull
-		}
 		return false, fmt.Errorf("spill a batch of %s: %w", id, err)
 	}
 	q.pending = append(q.pending, it)
@@ -169,7 +166,6 @@ func (q *Queue) Sync() error {
 		}
 	}
 	if n > 0 {
-		q.freed()
 		signal(q.ready)
 	}
 	q.mu.Unlock()

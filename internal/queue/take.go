@@ -181,7 +181,6 @@ func (q *Queue) settle() {
 	defer q.mu.Unlock()
 	if len(q.pending) == 0 && len(q.spooled) > 0 && q.spool.Empty() {
 		clear(q.spooled)
-		q.freed()
 	}
 }
 
@@ -235,7 +234,6 @@ func (l *Lease) Ack() (err error) {
 	if last > 0 {
 		signal(q.dirty) // the position becomes durable with the next sync
 	}
-	q.freed()
 	q.mu.Unlock()
 	for i := range done {
 		done[i].batch.Done(record.Delivered)
