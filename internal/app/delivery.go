@@ -65,6 +65,7 @@ func (a *agent) buildLane(name string, settings Sink, memory int64) (*dispatch.L
 	}
 	return dispatch.NewLane(dispatch.LaneDeps{
 		Name: name, Sink: s, Spool: sp, Dead: dead, Config: a.cfg.Dispatcher, Memory: memory,
-		Metrics: a.metrics, Board: a.board, Log: a.log,
+		Delivery: settings.Delivery(),
+		Metrics:  a.metrics, Board: a.board, Log: a.log,
 	}), nil
 }

@@ -1,17 +1,20 @@
 // Package dispatch carries batches from the readers to every sink: one queue and one
 // lane per sink, so that a dead sink holds up nobody else.
 //
-// A batch is delivered when every sink has accepted it, or has it on disk: in its
-// spool, or as dead letters. Sends are tried again without end. When memory is full,
+// A batch is delivered when every required sink has accepted it, or has it on disk: in
+// its spool, or as dead letters. Nobody waits for best_effort sinks: what finds no room
+// in theirs is dropped for them, and counted. Sends are tried again without end. When memory is full,
 // sources that can wait (files) wait; those that cannot (follow streams) go to the
 // sink's spool, and when that is full they are told so, and are asked again later.
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +29,9 @@ var ErrFull = queue.ErrFull
 
 // Dispatcher fans batches out to its lanes. It is safe for concurrent use.
 type Dispatcher struct {
-	lanes []*Lane
-	log   *slog.Logger
+	lanes    []*Lane // those that sources wait for first
+	required int     // how many these are
+	log      *slog.Logger
 
 	ended   chan struct{}
 	closing sync.RWMutex
@@ -38,8 +42,13 @@ type Dispatcher struct {
 
 // New returns a dispatcher over the lanes, at least one; nothing runs before Run.
 func New(lanes []*Lane, log *slog.Logger) *Dispatcher {
+	lanes = slices.Clone(lanes)
+	slices.SortStableFunc(lanes, func(a, b *Lane) int { return cmp.Compare(a.rank(), b.rank()) })
 	d := &Dispatcher{lanes: lanes, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
 	for _, l := range lanes {
+		if !l.bestEffort {
+			d.required++
+		}
 		l.onFreed = d.broadcast
 	}
 	return d
@@ -112,10 +121,10 @@ func (d *Dispatcher) waiter() <-chan struct{} {
 // another has taken. Only a lane whose spool fails then has the batch read again, and
 // the others get it twice.
 func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
-	var few [4]queue.Place
+	var few [4]place
 	places := few[:]
 	if len(d.lanes) > len(few) {
-		places = make([]queue.Place, len(d.lanes))
+		places = make([]place, len(d.lanes))
 	}
 	for {
 		freed := d.waiter()
@@ -133,17 +142,18 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 }
 
 // handOver gives b to all lanes or to none. An error leaves it to the caller.
-func (d *Dispatcher) handOver(b *record.Batch, places []queue.Place) error {
+func (d *Dispatcher) handOver(b *record.Batch, places []place) error {
 	d.closing.RLock() // nobody closes between the two steps
 	defer d.closing.RUnlock()
 	if err := d.reserve(b, places); err != nil {
 		return err
 	}
-	b.Retain(len(d.lanes))                       // and the caller's, so that b lives until all have it
+	b.Lend(len(d.lanes) - d.required)
+	b.Retain(d.required)                         // and the caller's, so that b lives until all have it
 	for _, memory := range []bool{true, false} { // a slow disk holds up nobody who needs none
 		for i, l := range d.lanes {
-			if p := places[i]; p.Memory == memory {
-				l.give(b, p)
+			if places[i].Memory == memory {
+				l.give(b, places[i])
 			}
 		}
 	}
@@ -151,36 +161,47 @@ func (d *Dispatcher) handOver(b *record.Batch, places []queue.Place) error {
 	return nil
 }
 
-// reserve keeps room for b in every lane. A source that can wait does so until one of
-// them has room in memory: the spool is no place for what can stay in its file, unless
-// another sink goes on.
-func (d *Dispatcher) reserve(b *record.Batch, places []queue.Place) error {
+// reserve keeps room for b in every lane, first in those that sources wait for. A source
+// that can wait does so until one of the lanes has room in memory: the spool is no place
+// for what can stay in its file, unless another sink goes on.
+func (d *Dispatcher) reserve(b *record.Batch, places []place) error {
 	memory := false
 	for i, l := range d.lanes {
-		p, err := l.queue.Reserve(b)
+		p, err := l.reserve(b)
 		if err != nil {
 			d.cancel(places[:i])
 			return fmt.Errorf("queue for sink %s: %w", l.name, err)
 		}
 		places[i] = p
 		memory = memory || p.Memory
-	}
-	if b.Source.CanWait && !memory {
-		d.cancel(places[:len(d.lanes)])
-		return queue.ErrFull
+		if b.Source.CanWait && i == d.required-1 && !memory && !d.othersGoOn(b.Source.ID) {
+			d.cancel(places[:i+1])
+			return queue.ErrFull
+		}
 	}
 	return nil
 }
 
-func (d *Dispatcher) cancel(places []queue.Place) {
+// othersGoOn tells whether a best_effort sink has room for a source in memory.
+func (d *Dispatcher) othersGoOn(sourceID string) bool {
+	for _, l := range d.lanes[d.required:] {
+		if memory, _ := l.queue.Free(sourceID); memory {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Dispatcher) cancel(places []place) {
 	for i, p := range places {
-		d.lanes[i].queue.Cancel(p)
+		d.lanes[i].cancel(p)
 	}
 }
 
-// room tells whether every lane has room for a source, in memory or on disk.
+// room tells whether every lane that sources wait for has room for this one, in memory
+// or on disk.
 func (d *Dispatcher) room(sourceID string) bool {
-	for _, l := range d.lanes {
+	for _, l := range d.lanes[:d.required] {
 		if memory, disk := l.queue.Free(sourceID); !memory && !disk {
 			return false
 		}

@@ -35,10 +35,9 @@ type Lane struct {
 	onFreed func()
 	// restored are the lines that the spool had from an earlier life of the agent.
 	restored int64
+	// bestEffort: the sink holds up nobody.
+	bestEffort bool
 }
-
-// readAgain is the reason under which lines are counted that come again from their source.
-const readAgain = "read_again"
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
 type LaneDeps struct {
@@ -47,6 +46,8 @@ type LaneDeps struct {
 	Spool  *spool.Spool
 	Dead   *deadletter.Writer
 	Config Config
+	// Delivery is what the sink is owed.
+	Delivery sink.Delivery
 	// Memory is the lane's share of what may be in flight, in bytes.
 	Memory  int64
 	Metrics *metrics.Metrics
@@ -58,11 +59,15 @@ type LaneDeps struct {
 func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
 		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
-		count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
+		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
+	}
+	lost := readAgain
+	if l.bestEffort {
+		lost = notSpooled
 	}
 	l.queue = queue.New(d.Spool, queue.Options{
-		MaxBytes: d.Memory, OnError: l.spoolFailed,
-		OnFailed: func(lines int) { l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines)) },
+		MaxBytes: d.Memory, BestEffort: l.bestEffort, OnError: l.spoolFailed,
+		OnFailed: func(lines int) { l.drop(lost, lines) },
 		OnFreed:  func() { l.onFreed() },
 	})
 	l.restored = d.Spool.Lines()
@@ -89,12 +94,65 @@ func (l *Lane) spoolFailed(err error) {
 	l.board.Set(l.component(), health.Degraded, "spool: "+err.Error())
 }
 
-// give hands b to the queue, which answers for it in any case.
-func (l *Lane) give(b *record.Batch, p queue.Place) {
-	lines := len(b.Entries)
-	if err := l.queue.Give(b, p); err != nil { // it told spoolFailed
-		l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines))
+// place is where a batch goes in a lane.
+type place struct {
+	queue.Place
+	dropped reason // not empty: nowhere, for this reason
+}
+
+// reason is one for which lines are given up: a metric label.
+type reason string
+
+// The reasons.
+const (
+	// readAgain: the lines come again from their source.
+	readAgain reason = "read_again"
+	// notSpooled: the sink is a best_effort one, and its spool's disk failed, or the
+	// agent ended and there was no room in it.
+	notSpooled reason = "not_spooled"
+	// dropNewest: there was no room.
+	dropNewest reason = "drop_newest"
+)
+
+// rank sorts lanes: those that sources wait for first.
+func (l *Lane) rank() int {
+	if l.bestEffort {
+		return 1
 	}
+	return 0
+}
+
+// reserve keeps room for b. ErrFull means that the source is to try again.
+func (l *Lane) reserve(b *record.Batch) (place, error) {
+	p, err := l.queue.Reserve(b)
+	if errors.Is(err, queue.ErrFull) && l.bestEffort {
+		return place{dropped: dropNewest}, nil
+	}
+	return place{Place: p}, err
+}
+
+func (l *Lane) cancel(p place) {
+	if p.dropped == "" {
+		l.queue.Cancel(p.Place)
+	}
+}
+
+// give hands b to the queue, which answers for it in any case, or gives it up.
+func (l *Lane) give(b *record.Batch, p place) {
+	if p.dropped == "" {
+		_ = l.queue.Give(b, p.Place) // it told spoolFailed
+		return
+	}
+	l.drop(p.dropped, len(b.Entries))
+	if l.bestEffort {
+		b.Return()
+		return
+	}
+	b.Done(record.Delivered)
+}
+
+func (l *Lane) drop(why reason, lines int) {
+	l.count.LinesDropped.WithLabelValues(l.name, string(why)).Add(float64(lines))
 }
 
 // run takes batches and delivers them until the queue is drained or ctx ends.

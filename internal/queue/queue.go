@@ -50,10 +50,14 @@ type Options struct {
 	// MaxBytes is the share of memory: batches are taken into it while less is held, so
 	// one batch more than this may be.
 	MaxBytes int64
+	// BestEffort says that nobody waits for this queue's answers: batches are lent to it
+	// (Batch.Lend), and it returns them instead of answering.
+	BestEffort bool
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
 	OnError func(error)
-	// OnFailed is told how many lines of accepted batches were answered Failed by it.
+	// OnFailed is told how many lines of accepted batches were answered Failed, or given
+	// up with BestEffort.
 	OnFailed func(lines int)
 	// OnFreed is called when room was made without the taker's doing.
 	OnFreed func()
@@ -188,12 +192,14 @@ func (q *Queue) Park() {
 	q.mu.Unlock()
 	for i := range park {
 		b := rest(park[i])
-		p, err := q.reserveDisk(b)
-		if err != nil {
-			b.Done(record.Failed)
-			continue
+		if p, err := q.reserveDisk(b); err != nil {
+			q.refuse(b)
+		} else {
+			_ = q.Give(b, p) // OnError was told
 		}
-		_ = q.Give(b, p) // OnError was told
+		if q.o.BestEffort && park[i].from > 0 {
+			park[i].batch.Return() // only its rest was given, which nobody asks for an answer
+		}
 	}
 }
 
@@ -207,6 +213,21 @@ func rest(it item) *record.Batch {
 	b.Retain(1)
 	b.OnDone(it.batch.Done)
 	return b
+}
+
+// answer ends the queue's interest in a batch.
+func (q *Queue) answer(b *record.Batch, o record.Outcome) {
+	if q.o.BestEffort {
+		b.Return()
+		return
+	}
+	b.Done(o)
+}
+
+// refuse answers for a batch that was accepted and is not kept.
+func (q *Queue) refuse(b *record.Batch) {
+	q.o.OnFailed(len(b.Entries))
+	q.answer(b, record.Failed)
 }
 
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu
@@ -230,7 +251,11 @@ func (q *Queue) dropLocked() {
 	}
 	q.mu.Unlock()
 	for i := range failed {
-		failed[i].batch.Done(record.Failed)
+		it := &failed[i]
+		if !it.disk {
+			q.o.OnFailed(it.left())
+		}
+		q.answer(it.batch, record.Failed)
 	}
 	q.mu.Lock()
 }

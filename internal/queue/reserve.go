@@ -62,8 +62,8 @@ func (q *Queue) Cancel(p Place) {
 }
 
 // Give takes b over, into the place that was reserved for it, and answers for it in any
-// case: an error is one of the spool, or ErrClosed. What goes to the spool is
-// answered when it is on disk for good, at the next sync: see Run.
+// case: an error is one of the spool, of which OnError was told, or ErrClosed. What goes
+// to the spool is answered when it is on disk for good, at the next sync: see Run.
 func (q *Queue) Give(b *record.Batch, p Place) error {
 	if !p.Memory {
 		defer q.spool.Unreserve(p.bytes)
@@ -73,7 +73,7 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 	if q.closed {
 		q.used -= p.bytes
 		q.mu.Unlock()
-		b.Done(record.Failed)
+		q.refuse(b)
 		return ErrClosed
 	}
 	defer q.mu.Unlock()

@@ -23,7 +23,7 @@ func (q *Queue) spill(b *record.Batch) error {
 	if !errors.Is(err, ErrClosed) {
 		q.failed(err)
 	}
-	b.Done(record.Failed)
+	q.refuse(b)
 	return err
 }
 
@@ -172,10 +172,9 @@ func (q *Queue) Sync() error {
 	q.spillMu.Unlock()
 	for _, it := range answered {
 		if it.seq <= durable {
-			it.batch.Done(record.Delivered)
+			q.answer(it.batch, record.Delivered)
 		} else {
-			q.o.OnFailed(len(it.batch.Entries))
-			it.batch.Done(record.Failed)
+			q.refuse(it.batch)
 		}
 	}
 	if n > 0 {

@@ -236,7 +236,7 @@ func (l *Lease) Ack() (err error) {
 	}
 	q.mu.Unlock()
 	for i := range done {
-		done[i].batch.Done(record.Delivered)
+		q.answer(done[i].batch, record.Delivered)
 	}
 	return err
 }
