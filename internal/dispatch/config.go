@@ -39,7 +39,18 @@ type RetryConfig struct {
 // SpoolConfig is dispatcher.spool.
 type SpoolConfig struct {
 	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
+	WhenFull WhenFull   `yaml:"when_full" jsonschema:"enum=block_files,enum=drop_oldest,enum=drop_newest" jsonschema_description:"What becomes of lines that cannot wait, those of containers read through the Engine API, once memory and spool are full. block_files: their streams are closed, and asked again when there is room. drop_oldest: what has been in the spool for longest is dropped for them. drop_newest: they are dropped. Files wait in any case. What is dropped is counted."`
 }
+
+// WhenFull is what becomes of lines that find no room.
+type WhenFull string
+
+// The policies.
+const (
+	BlockFiles WhenFull = "block_files"
+	DropOldest WhenFull = "drop_oldest"
+	DropNewest WhenFull = "drop_newest"
+)
 
 // DefaultConfig is what the agent runs with when the file says nothing.
 func DefaultConfig() Config {
@@ -47,7 +58,7 @@ func DefaultConfig() Config {
 		Memory: 64 * units.MiB,
 		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
 		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
-		Spool:  SpoolConfig{MaxBytes: units.GiB},
+		Spool:  SpoolConfig{MaxBytes: units.GiB, WhenFull: BlockFiles},
 	}
 }
 
@@ -87,8 +98,9 @@ func (c RetryConfig) Validate() []units.FieldError {
 
 // Validate reports what is wrong with the spool.
 func (c SpoolConfig) Validate() []units.FieldError {
+	errs := units.OneOf("when_full", string(c.WhenFull), string(BlockFiles), string(DropOldest), string(DropNewest))
 	if c.MaxBytes < minSpool {
-		return []units.FieldError{units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool)}
+		errs = append(errs, units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool))
 	}
-	return nil
+	return errs
 }

@@ -3,9 +3,10 @@
 //
 // A batch is delivered when every required sink has accepted it, or has it on disk: in
 // its spool, or as dead letters. Nobody waits for best_effort sinks: what finds no room
-// in theirs is dropped for them, and counted. Sends are tried again without end. When memory is full,
-// sources that can wait (files) wait; those that cannot (follow streams) go to the
-// sink's spool, and when that is full they are told so, and are asked again later.
+// in theirs is dropped for them, and counted. Sends are tried again without end. When
+// memory is full, sources that can wait (files) wait; those that cannot (follow streams)
+// go to the sink's spool. When that is full too they are told so, and are asked again
+// later, or lines are dropped and counted: SpoolConfig.WhenFull.
 package dispatch
 
 import (

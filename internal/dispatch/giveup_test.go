@@ -96,3 +96,45 @@ func TestABestEffortSinkKeepsWhatItHasAtTheEnd(t *testing.T) {
 		t.Errorf("%d bytes were not returned", f.pool.Used())
 	}
 }
+
+// A stream behind a dead sink with a full spool: which lines go is the policy's choice,
+// how many is counted, and the rest arrives in order.
+func TestStreamsThatFindNoRoomAreDroppedByPolicy(t *testing.T) {
+	for _, policy := range []WhenFull{DropOldest, DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			full := func(c *Config) { c.Spool.WhenFull = policy }
+			f := newFixtureWith(t, 8*record.SmallArena, 200<<10, full, "a", "b")
+			f.sinks["a"].set(down)
+			src, o := f.source("s", false), &outcomes{}
+			n := 0
+			for ; n < 6000; n++ {
+				if err := f.d.Deliver(t.Context(), f.batch(src, n, o)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.balanced("a", n)
+			dropped := int(testutil.ToFloat64(f.metrics.LinesDropped.WithLabelValues("a", string(policy))))
+			if dropped < n/4 || dropped > n-100 {
+				t.Errorf("%d of %d lines were dropped", dropped, n)
+			}
+			f.sinks["a"].set(nil)
+			f.eventually("the rest", func() bool { return len(f.sinks["a"].got()) == n-dropped })
+			f.balanced("a", n)
+			got := f.sinks["a"].got()
+			if !inOrder(got, "s", n) {
+				t.Error("out of order or repeated")
+			}
+			all := lines("s", n)
+			if newest := slices.Contains(got, all[n-1]); newest != (policy == DropOldest) {
+				t.Errorf("the newest line came: %v", newest)
+			}
+			f.balanced("b", n)
+			f.eventually("an answer for every batch", func() bool { return o.count() == n })
+			for i := range n {
+				if o.all[i] != record.Delivered {
+					t.Fatalf("batch %d is %v", i, o.all[i])
+				}
+			}
+		})
+	}
+}

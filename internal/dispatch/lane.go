@@ -61,13 +61,9 @@ func NewLane(d LaneDeps) *Lane {
 		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
 		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
 	}
-	lost := readAgain
-	if l.bestEffort {
-		lost = notSpooled
-	}
 	l.queue = queue.New(d.Spool, queue.Options{
 		MaxBytes: d.Memory, BestEffort: l.bestEffort, OnError: l.spoolFailed,
-		OnFailed: func(lines int) { l.drop(lost, lines) },
+		OnFailed: l.notKept,
 		OnFreed:  func() { l.onFreed() },
 	})
 	l.restored = d.Spool.Lines()
@@ -94,6 +90,14 @@ func (l *Lane) spoolFailed(err error) {
 	l.board.Set(l.component(), health.Degraded, "spool: "+err.Error())
 }
 
+func (l *Lane) notKept(lines int, again bool) {
+	if again {
+		l.drop(readAgain, lines)
+		return
+	}
+	l.drop(notSpooled, lines)
+}
+
 // place is where a batch goes in a lane.
 type place struct {
 	queue.Place
@@ -107,11 +111,13 @@ type reason string
 const (
 	// readAgain: the lines come again from their source.
 	readAgain reason = "read_again"
-	// notSpooled: the sink is a best_effort one, and its spool's disk failed, or the
-	// agent ended and there was no room in it.
+	// notSpooled: they do not come again, and the spool's disk failed, or the agent ended
+	// and there was no room in it.
 	notSpooled reason = "not_spooled"
-	// dropNewest: there was no room.
-	dropNewest reason = "drop_newest"
+	// dropOldest: they were in the spool for longest when there was no room for others.
+	dropOldest = reason(DropOldest)
+	// dropNewest: there was no room for them.
+	dropNewest = reason(DropNewest)
 )
 
 // rank sorts lanes: those that sources wait for first.
@@ -125,10 +131,25 @@ func (l *Lane) rank() int {
 // reserve keeps room for b. ErrFull means that the source is to try again.
 func (l *Lane) reserve(b *record.Batch) (place, error) {
 	p, err := l.queue.Reserve(b)
-	if errors.Is(err, queue.ErrFull) && l.bestEffort {
-		return place{dropped: dropNewest}, nil
+	if !errors.Is(err, queue.ErrFull) || !l.givesUp(b.Source) {
+		return place{Place: p}, err
 	}
-	return place{Place: p}, err
+	if l.config.Spool.WhenFull == DropOldest {
+		lines, err := l.queue.DropOldest()
+		if l.drop(dropOldest, lines); err != nil {
+			l.spoolFailed(err)
+		}
+		if p, err = l.queue.Reserve(b); err == nil {
+			return place{Place: p}, nil
+		}
+	}
+	return place{dropped: dropNewest}, nil
+}
+
+// givesUp tells whether the lane drops lines when there is no room for those of a
+// source, which is not to try again then.
+func (l *Lane) givesUp(src *record.Source) bool {
+	return l.bestEffort || !src.CanWait && l.config.Spool.WhenFull != BlockFiles
 }
 
 func (l *Lane) cancel(p place) {
@@ -152,6 +173,9 @@ func (l *Lane) give(b *record.Batch, p place) {
 }
 
 func (l *Lane) drop(why reason, lines int) {
+	if lines == 0 {
+		return
+	}
 	l.count.LinesDropped.WithLabelValues(l.name, string(why)).Add(float64(lines))
 }
 

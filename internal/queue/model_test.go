@@ -46,9 +46,18 @@ func (r *receiver) accept(l *Lease) int {
 
 // TestQueueAgainstItsModel does everything in any order, with restarts: what was
 // answered Delivered reaches the sink once and in order, what was answered Failed never.
-func TestQueueAgainstItsModel(t *testing.T) {
+func TestQueueAgainstItsModel(t *testing.T) { againstItsModel(t, false) }
+
+// TestDroppingAgainstTheModel gives up the oldest now and then, instead of the restarts:
+// what does not reach the sink are whole batches of the spool, counted to the line.
+func TestDroppingAgainstTheModel(t *testing.T) { againstItsModel(t, true) }
+
+func againstItsModel(t *testing.T, drops bool) {
 	base := t.TempDir()
-	round := 0
+	round, room := 0, int64(1<<20)
+	if drops {
+		room = 700
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		round++
 		dir := filepath.Join(base, fmt.Sprint(round))
@@ -56,13 +65,16 @@ func TestQueueAgainstItsModel(t *testing.T) {
 		var sp *spool.Spool
 		var q *Queue
 		start := func() {
-			sp = openSpool(t, dir, spool.Options{SegmentBytes: 700})
+			var err error
+			if sp, err = spool.Open(dir, room, spool.Options{SegmentBytes: 700}); err != nil {
+				t.Fatalf("open the spool: %v", err)
+			}
 			q = New(sp, Options{MaxBytes: 1500, OnError: func(err error) { t.Errorf("%v", err) }})
 		}
 		start()
 		size := map[string]int{}
 		number := map[string]int{}
-		taken, inside := 0, 0 // lines that went in, and are not out
+		taken, inside, dropped := 0, 0, 0 // lines that went in, are not out, were given up
 		var lease *Lease
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -102,7 +114,7 @@ func TestQueueAgainstItsModel(t *testing.T) {
 			taken += lines
 			inside += lines
 		}
-		t.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"put":   func(t *rapid.T) { come(t, false) },
 			"spill": func(t *rapid.T) { come(t, true) },
 			"sync": func(*rapid.T) {
@@ -137,6 +149,14 @@ func TestQueueAgainstItsModel(t *testing.T) {
 					lease = nil
 				}
 			},
+			"oldest": func(t *rapid.T) {
+				n, err := q.DropOldest()
+				if err != nil || n > 0 && !sp.Room() {
+					t.Fatalf("drop the oldest: %d lines, %v, room %v", n, err, sp.Room())
+				}
+				inside -= n
+				dropped += n
+			},
 			"restart": func(t *rapid.T) {
 				stop()
 				for name, lines := range size {
@@ -165,7 +185,13 @@ func TestQueueAgainstItsModel(t *testing.T) {
 					t.Fatalf("%+v, but %d lines are inside", st, inside)
 				}
 			},
-		})
+		}
+		if drops {
+			delete(actions, "restart")
+		} else {
+			delete(actions, "oldest")
+		}
+		t.Repeat(actions)
 		if lease != nil {
 			must(t, lease.Release())
 			lease = nil
@@ -190,9 +216,16 @@ func TestQueueAgainstItsModel(t *testing.T) {
 		}
 		stop()
 		for name, lines := range size {
+			if drops && sink.got[name] == 0 {
+				dropped -= lines
+				sink.got[name] = lines
+			}
 			if sink.got[name] != lines || k.answer(name) != "delivered" {
 				t.Fatalf("batch %s: %d of %d lines, %s", name, sink.got[name], lines, k.answer(name))
 			}
+		}
+		if dropped != 0 {
+			t.Fatalf("%d more lines were counted as given up than did not come", dropped)
 		}
 	})
 }

@@ -56,9 +56,9 @@ type Options struct {
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
 	OnError func(error)
-	// OnFailed is told how many lines of accepted batches were answered Failed, or given
-	// up with BestEffort.
-	OnFailed func(lines int)
+	// OnFailed is told how many lines of accepted batches are not kept, and whether their
+	// source reads them again: it was answered Failed.
+	OnFailed func(lines int, again bool)
 	// OnFreed is called when room was made without the taker's doing.
 	OnFreed func()
 }
@@ -70,6 +70,7 @@ type item struct {
 	bytes int64 // memory it is charged with
 	from  int   // entries before it are delivered
 	disk  bool  // it came out of the spool
+	alone bool  // the spool has forgotten it, and its source too
 }
 
 func (it *item) left() int { return len(it.batch.Entries) - it.from }
@@ -81,6 +82,7 @@ type Queue struct {
 
 	spillMu sync.Mutex // keeps appends in order of their numbers; taken before mu
 	syncMu  sync.Mutex // one sync at a time; taken before spillMu
+	readMu  sync.Mutex // one reads the spool at a time; taken before statMu
 	statMu  sync.Mutex // keeps Stats out of an Ack; taken before mu
 
 	ready chan struct{} // wakes the taker
@@ -118,7 +120,7 @@ func New(sp *spool.Spool, o Options) *Queue {
 		q.o.OnError = func(error) {}
 	}
 	if q.o.OnFailed == nil {
-		q.o.OnFailed = func(int) {}
+		q.o.OnFailed = func(int, bool) {}
 	}
 	if q.o.OnFreed == nil {
 		q.o.OnFreed = func() {}
@@ -193,7 +195,7 @@ func (q *Queue) Park() {
 	for i := range park {
 		b := rest(park[i])
 		if p, err := q.reserveDisk(b); err != nil {
-			q.refuse(b)
+			q.refuse(b, !park[i].alone)
 		} else {
 			_ = q.Give(b, p) // OnError was told
 		}
@@ -225,8 +227,8 @@ func (q *Queue) answer(b *record.Batch, o record.Outcome) {
 }
 
 // refuse answers for a batch that was accepted and is not kept.
-func (q *Queue) refuse(b *record.Batch) {
-	q.o.OnFailed(len(b.Entries))
+func (q *Queue) refuse(b *record.Batch, again bool) {
+	q.o.OnFailed(len(b.Entries), again && !q.o.BestEffort)
 	q.answer(b, record.Failed)
 }
 
@@ -253,7 +255,7 @@ func (q *Queue) dropLocked() {
 	for i := range failed {
 		it := &failed[i]
 		if !it.disk {
-			q.o.OnFailed(it.left())
+			q.o.OnFailed(it.left(), !it.alone && !q.o.BestEffort)
 		}
 		q.answer(it.batch, record.Failed)
 	}

@@ -73,7 +73,7 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 	if q.closed {
 		q.used -= p.bytes
 		q.mu.Unlock()
-		q.refuse(b)
+		q.refuse(b, true)
 		return ErrClosed
 	}
 	defer q.mu.Unlock()

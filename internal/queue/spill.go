@@ -23,7 +23,7 @@ func (q *Queue) spill(b *record.Batch) error {
 	if !errors.Is(err, ErrClosed) {
 		q.failed(err)
 	}
-	q.refuse(b)
+	q.refuse(b, true)
 	return err
 }
 
@@ -174,7 +174,7 @@ func (q *Queue) Sync() error {
 		if it.seq <= durable {
 			q.answer(it.batch, record.Delivered)
 		} else {
-			q.refuse(it.batch)
+			q.refuse(it.batch, true)
 		}
 	}
 	if n > 0 {

@@ -148,12 +148,11 @@ func fit(it *item, max int) (to, size int) {
 
 // readAhead reads the spool's next batch when none is at hand.
 func (q *Queue) readAhead() error {
-	q.mu.Lock()
-	skip := q.disk != nil || len(q.back) > 0 || q.closed || len(q.spooled) == 0
-	q.mu.Unlock()
-	if skip {
+	if !q.needsDisk() {
 		return nil
 	}
+	q.readMu.Lock()
+	defer q.readMu.Unlock()
 	b, seq, err := q.spool.Read()
 	if errors.Is(err, io.EOF) {
 		q.settle()
@@ -170,6 +169,12 @@ func (q *Queue) readAhead() error {
 	}
 	q.disk = &item{batch: b, seq: seq, disk: true}
 	return nil
+}
+
+func (q *Queue) needsDisk() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.disk == nil && len(q.back) == 0 && !q.closed && len(q.spooled) > 0
 }
 
 // settle forgets sources whose batches in the spool turned out damaged, once there is
