@@ -32,8 +32,8 @@ type BatchConfig struct {
 
 // RetryConfig is dispatcher.retry.
 type RetryConfig struct {
-	Initial units.Duration `yaml:"initial" jsonschema_description:"The pause after the first failure; it doubles with each further one."`
-	Max     units.Duration `yaml:"max" jsonschema_description:"The longest pause."`
+	Initial units.Duration `yaml:"initial" jsonschema_description:"The pause after the first failure; it doubles with each further one. Each pause is shortened at random by up to half."`
+	Max     units.Duration `yaml:"max" jsonschema_description:"The longest pause, unless the sink asks for a longer one."`
 }
 
 // SpoolConfig is dispatcher.spool.

@@ -31,17 +31,25 @@ type scripted struct {
 	answer func(views []record.View) error
 	lines  []string
 	sends  int
+	busy   atomic.Bool
 }
 
 func (s *scripted) Send(ctx context.Context, views []record.View) error {
+	if s.busy.Swap(true) {
+		panic("a second Send at the same time")
+	}
+	defer s.busy.Store(false)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sends++
-	if s.answer != nil {
-		if err := s.answer(views); err != nil {
+	answer := s.answer
+	s.mu.Unlock()
+	if answer != nil {
+		if err := answer(views); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, v := range views {
 		for i := v.From; i < v.To; i++ {
 			s.lines = append(s.lines, string(v.Batch.Line(i)))

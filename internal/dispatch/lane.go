@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/logcapturer/log_capturer/internal/deadletter"
 	"github.com/logcapturer/log_capturer/internal/health"
@@ -37,6 +36,7 @@ type Lane struct {
 	restored int64
 	// bestEffort: the sink holds up nobody.
 	bestEffort bool
+	down       atomic.Bool // the last delivery failed
 }
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
@@ -219,13 +219,12 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	for _, v := range views {
 		lines += v.To - v.From
 	}
-	pause := l.backoff()
-	var failing time.Time
+	breaker := l.newBreaker()
 	for {
 		err := l.send(ctx, views)
 		var rejected *sink.RejectedError
 		if err == nil || errors.As(err, &rejected) {
-			l.recovered(failing)
+			breaker.passed()
 			refused := 0
 			if rejected != nil {
 				refused = len(rejected.Entries)
@@ -242,16 +241,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 		}
 		l.count.LinesSent.WithLabelValues(l.name, "failed").Add(float64(lines))
 		l.count.Retries.WithLabelValues(l.name).Inc()
-		wait := pause.NextBackOff()
-		if retry := (*sink.RetryError)(nil); errors.As(err, &retry) {
-			wait = max(wait, retry.After)
-		}
-		l.board.Set(l.component(), health.Degraded, err.Error())
-		if now := time.Now(); now.Sub(failing) >= remindEvery {
-			l.log.Warn("delivery failed; trying again without end, nothing is lost", "error", err, "next_try_in", wait.Round(time.Millisecond), "lines_waiting", l.queue.Stats().MemoryLines)
-			failing = now
-		}
-		if !task.Sleep(ctx, wait) {
+		if !task.Sleep(ctx, breaker.failed(err)) {
 			return false
 		}
 	}
@@ -262,13 +252,6 @@ func (l *Lane) send(ctx context.Context, views []record.View) error {
 	err := l.sink.Send(ctx, views)
 	l.count.SendDuration.WithLabelValues(l.name).Observe(time.Since(start).Seconds())
 	return err
-}
-
-func (l *Lane) recovered(failing time.Time) {
-	l.board.Set(l.component(), health.Healthy, "")
-	if !failing.IsZero() {
-		l.log.Info("delivery works again")
-	}
 }
 
 // bury writes refused entries to the dead letters, until the disk takes them.
@@ -292,12 +275,6 @@ func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rej
 	l.count.DeadLettered.WithLabelValues(l.name).Add(float64(len(refused)))
 	l.log.Warn("the sink refused entries for good; they are dead letters now", "lines", len(refused), "reason", refused[0].Reason, "detail", refused[0].Detail)
 	return true
-}
-
-func (l *Lane) backoff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = time.Duration(l.config.Retry.Initial), time.Duration(l.config.Retry.Max)
-	return b
 }
 
 // close parks what is in memory in the spool and frees what the lane owns. The lane
