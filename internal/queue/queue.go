@@ -1,10 +1,9 @@
 // Package queue holds what waits for one sink: batches in memory, and behind them, on
 // disk, those of a spool.
 //
-// Every batch gets a sequence number when it comes, and Take goes on with the lowest
-// that there is, in memory or on disk, so batches of one source leave in the order in
-// which they came. For that a source with anything in the spool does not go back to
-// memory before the spool has given it out.
+// Batches of one source leave in the order in which they came. For that a source with
+// anything in the spool does not go back to memory before the spool has given it out.
+// The sources in memory, and the spool as one of them, take turns: see flow.
 //
 // A batch comes in two steps: Reserve keeps room for it, in memory or on disk, or says
 // that there is none; Give hands it over and is not refused. So whoever has several
@@ -66,11 +65,12 @@ type Options struct {
 // item is a batch in the queue.
 type item struct {
 	batch *record.Batch
-	seq   uint64
-	bytes int64 // memory it is charged with
-	from  int   // entries before it are delivered
-	disk  bool  // it came out of the spool
-	alone bool  // the spool has forgotten it, and its source too
+	seq   uint64 // in the spool
+	bytes int64  // memory it is charged with
+	flow  *flow  // which it is charged to; nil while it is on its way to the spool
+	from  int    // entries before it are delivered
+	disk  bool   // it came out of the spool
+	alone bool   // the spool has forgotten it, and its source too
 }
 
 func (it *item) left() int { return len(it.batch.Entries) - it.from }
@@ -94,7 +94,7 @@ type Queue struct {
 	draining bool
 	drain    chan struct{} // closed by Drain and Close
 	seq      uint64
-	memory   fifo
+	flows    flows
 	pending  []item // appended to the spool and not synced
 	pendingN int64  // their bytes
 
@@ -112,6 +112,7 @@ type Queue struct {
 // New returns a queue over an open spool.
 func New(sp *spool.Spool, o Options) *Queue {
 	q := &Queue{
+		flows: flows{byID: map[string]*flow{}},
 		spool: sp, o: o, seq: sp.LastSeq(), spooled: sp.Sources(),
 		ready: make(chan struct{}, 1), dirty: make(chan struct{}, 1), heavy: make(chan struct{}, 1),
 		drain: make(chan struct{}),
@@ -128,10 +129,20 @@ func New(sp *spool.Spool, o Options) *Queue {
 	return q
 }
 
-// number makes an item of b with the next sequence number.
-func (q *Queue) number(b *record.Batch) item {
-	q.seq++
-	return item{batch: b, seq: q.seq, bytes: b.Size()}
+// uncharge gives the memory of an item back.
+func (q *Queue) uncharge(it *item) {
+	q.used -= it.bytes
+	if it.flow != nil {
+		q.flows.free(it.flow, it.bytes)
+	}
+}
+
+// inMemory takes all items that wait in memory out of it, each source's in order.
+func (q *Queue) inMemory() (out []item) {
+	for id := range q.flows.byID {
+		out = append(out, q.flows.extract(id)...)
+	}
+	return out
 }
 
 // Drain ends lingering: from now on Take returns at once what there is, and ErrDrained
@@ -184,11 +195,9 @@ func (q *Queue) Park() {
 		park = append(park, it)
 	}
 	q.back = stay
-	for q.memory.len() > 0 {
-		park = append(park, q.memory.pop())
-	}
+	park = append(park, q.inMemory()...)
 	for i := range park {
-		q.used -= park[i].bytes
+		q.uncharge(&park[i])
 		q.lines -= int64(park[i].left())
 	}
 	q.mu.Unlock()
@@ -235,10 +244,7 @@ func (q *Queue) refuse(b *record.Batch, again bool) {
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu
 // held, and lets go of it to answer.
 func (q *Queue) dropLocked() {
-	failed := q.back
-	for q.memory.len() > 0 {
-		failed = append(failed, q.memory.pop())
-	}
+	failed := append(q.back, q.inMemory()...)
 	if q.disk != nil {
 		failed = append(failed, *q.disk)
 	}
@@ -247,7 +253,7 @@ func (q *Queue) dropLocked() {
 		if it := &failed[i]; it.disk {
 			q.ahead -= int64(it.from)
 		} else {
-			q.used -= it.bytes
+			q.uncharge(it)
 			q.lines -= int64(it.left())
 		}
 	}
@@ -269,8 +275,8 @@ type Stats struct {
 	MemoryBytes, MemoryLines int64
 	// SpoolBytes is the size of the spool's files; SpoolLines are the lines it answers for.
 	SpoolBytes, SpoolLines int64
-	// Oldest is the time of the entry that is next, zero when there is none or when it
-	// is on disk and was not looked at yet.
+	// Oldest is the time of the oldest entry that is next of its source or of the spool;
+	// zero when there is none, or when it is on disk and was not looked at yet.
 	Oldest time.Time
 	// Damage is what the spool found broken.
 	Damage spool.Damage
@@ -289,24 +295,37 @@ func (q *Queue) Stats() Stats {
 		// Between a sync and its answers a batch still counts as ours in memory.
 		SpoolLines: sp.Lines + sp.PendingLines - q.pendingLines - q.ahead,
 	}
-	if it := q.first(); it != nil && it.left() > 0 {
-		st.Oldest = time.Unix(0, it.batch.Entries[it.from].Time).UTC()
+	if oldest := q.oldestTime(); oldest != 0 {
+		st.Oldest = time.Unix(0, oldest).UTC()
 	}
 	return st
 }
 
-func (q *Queue) first() *item {
-	if q.lease != nil && len(q.lease.items) > 0 {
-		return &q.lease.items[0]
+func (q *Queue) oldestTime() (oldest int64) {
+	look := func(it *item) {
+		if it.left() > 0 {
+			if at := it.batch.Entries[it.from].Time; oldest == 0 || at < oldest {
+				oldest = at
+			}
+		}
 	}
-	if len(q.back) > 0 {
-		return &q.back[0]
+	if q.lease != nil {
+		for i := range q.lease.items {
+			look(&q.lease.items[i])
+		}
 	}
-	it := q.disk
-	if q.memory.len() > 0 && (it == nil || q.memory.head().seq < it.seq) {
-		it = q.memory.head()
+	for i := range q.back {
+		look(&q.back[i])
 	}
-	return it
+	if q.disk != nil {
+		look(q.disk)
+	}
+	for _, f := range q.flows.byID {
+		if f.items.len() > 0 {
+			look(f.items.get(0))
+		}
+	}
+	return oldest
 }
 
 func signal(c chan struct{}) {

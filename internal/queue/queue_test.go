@@ -59,7 +59,7 @@ func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	l := take(t, q, 1000)
-	wantLines(t, l, "a:1:0", "a:2:0", "b:1:0")
+	wantLines(t, l, "b:1:0", "a:1:0", "a:2:0")
 	must(t, l.Ack())
 	must(t, put(q, third))
 	must(t, take(t, q, 1000).Ack())
@@ -118,9 +118,9 @@ func TestALargeBatchIsGivenOutInParts(t *testing.T) {
 			must(t, spill(q, big))
 			must(t, q.Sync())
 		}
-		must(t, put(q, k.batch("b", 1, 1, 10)))
 		total := func() int64 { st := q.Stats(); return st.MemoryLines + st.SpoolLines }
 		l := take(t, q, 20)
+		must(t, put(q, k.batch("b", 1, 1, 10)))
 		wantLines(t, l, "a:1:0", "a:1:1")
 		must(t, l.Ack())
 		if total() != 4 {

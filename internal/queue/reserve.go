@@ -12,6 +12,7 @@ type Place struct {
 	// Memory tells that the room is in memory, else it is on disk.
 	Memory bool
 	bytes  int64
+	flow   *flow
 }
 
 // Reserve keeps room for b: in memory, or, when there is none or the source has
@@ -20,10 +21,10 @@ type Place struct {
 // given one after the other.
 func (q *Queue) Reserve(b *record.Batch) (Place, error) {
 	q.mu.Lock()
-	if !q.closed && q.roomFor(b.Source.ID) {
+	if size := b.Size(); !q.closed && q.roomFor(b.Source.ID, size) {
 		defer q.mu.Unlock()
-		q.used += b.Size()
-		return Place{Memory: true, bytes: b.Size()}, nil
+		q.used += size
+		return Place{Memory: true, bytes: size, flow: q.flows.charge(b.Source.ID, size)}, nil
 	}
 	broken := !q.closed && time.Now().Before(q.broken)
 	q.mu.Unlock()
@@ -38,7 +39,7 @@ func (q *Queue) Reserve(b *record.Batch) (Place, error) {
 func (q *Queue) reserveDisk(b *record.Batch) (Place, error) {
 	q.mu.Lock()
 	closed := q.closed
-	before := q.memory.recordSize(b.Source.ID)
+	before := q.flows.recordSize(b.Source.ID)
 	q.mu.Unlock()
 	own := spool.RecordSize(b)
 	switch {
@@ -58,7 +59,7 @@ func (q *Queue) Cancel(p Place) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.used -= p.bytes
+	q.uncharge(&item{bytes: p.bytes, flow: p.flow})
 }
 
 // Give takes b over, into the place that was reserved for it, and answers for it in any
@@ -71,15 +72,14 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 	}
 	q.mu.Lock()
 	if q.closed {
-		q.used -= p.bytes
+		q.uncharge(&item{bytes: p.bytes, flow: p.flow})
 		q.mu.Unlock()
 		q.refuse(b, true)
 		return ErrClosed
 	}
 	defer q.mu.Unlock()
-	it := q.number(b)
-	it.bytes = p.bytes
-	q.memory.push(it)
+	p.flow.items.push(item{batch: b, bytes: p.bytes, flow: p.flow})
+	q.flows.queue(p.flow)
 	q.lines += int64(len(b.Entries))
 	signal(q.ready)
 	return nil
@@ -89,13 +89,14 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 // A spool that failed has none for a while.
 func (q *Queue) Free(sourceID string) (memory, disk bool) {
 	q.mu.Lock()
-	memory = q.roomFor(sourceID)
+	memory = q.roomFor(sourceID, 0)
 	broken := time.Now().Before(q.broken)
 	q.mu.Unlock()
 	return memory, !broken && q.spool.Room()
 }
 
-// roomFor tells whether the next batch of a source may go to memory. mu is held.
-func (q *Queue) roomFor(sourceID string) bool {
-	return q.used < q.o.MaxBytes && q.spooled[sourceID] == 0
+// roomFor tells whether the next batch of a source, of size bytes, may go to memory. mu
+// is held.
+func (q *Queue) roomFor(sourceID string, size int64) bool {
+	return q.spooled[sourceID] == 0 && q.flows.share(sourceID, size, q.o.MaxBytes-q.used)
 }

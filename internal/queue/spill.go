@@ -50,9 +50,9 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 	}
 	var older []item
 	if q.spooled[id] == 0 {
-		older = q.memory.extract(id)
+		older = q.flows.extract(id)
 		for i := range older {
-			q.used -= older[i].bytes
+			q.uncharge(&older[i])
 			q.lines -= int64(older[i].left())
 		}
 	}
@@ -66,14 +66,15 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 	return q.appendOne(b)
 }
 
-// restore puts items back into memory, behind what is there: they are the newest of
-// their source but for the batch that could not be spilled.
+// restore puts items back into memory: they are all that their source has there.
 func (q *Queue) restore(items []item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range items {
-		it := q.number(items[i].batch)
-		q.memory.push(it)
+		it := items[i]
+		it.flow = q.flows.charge(it.batch.Source.ID, it.bytes)
+		it.flow.items.push(it)
+		q.flows.queue(it.flow)
 		q.used += it.bytes
 		q.lines += int64(it.left())
 	}
@@ -82,7 +83,8 @@ func (q *Queue) restore(items []item) {
 func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	id := b.Source.ID
 	q.mu.Lock()
-	it := q.number(b)
+	q.seq++
+	it := item{batch: b, seq: q.seq, bytes: b.Size()}
 	q.spooled[id]++ // before the append: the source's next batch must not overtake
 	q.mu.Unlock()
 
@@ -102,7 +104,7 @@ func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	if signal(q.dirty); q.pendingN >= SyncBytes {
 		signal(q.heavy)
 	}
-	return q.pendingN >= 4*SyncBytes, nil
+	return q.pendingN >= min(4*SyncBytes, q.o.MaxBytes/4), nil
 }
 
 // gone counts one batch of a source less in the spool.

@@ -89,7 +89,7 @@ func (q *Queue) drained() error {
 	if q.closed {
 		return ErrClosed
 	}
-	if q.first() == nil && len(q.pending) == 0 && q.spool.Lines() == 0 {
+	if q.next() == nil && len(q.pending) == 0 && q.spool.Lines() == 0 {
 		return ErrDrained
 	}
 	return nil
@@ -124,7 +124,7 @@ func (q *Queue) fill(l *Lease, bytes *int, maxBytes int) (full bool, err error) 
 		*bytes += size
 		q.lease = l
 		part := to < len(it.batch.Entries)
-		q.pop(it)
+		q.pop(size)
 		q.mu.Unlock()
 		if part {
 			return true, nil
@@ -168,6 +168,7 @@ func (q *Queue) readAhead() error {
 		return nil
 	}
 	q.disk = &item{batch: b, seq: seq, disk: true}
+	q.flows.queue(&q.flows.spool)
 	return nil
 }
 
@@ -186,30 +187,6 @@ func (q *Queue) settle() {
 	defer q.mu.Unlock()
 	if len(q.pending) == 0 && len(q.spooled) > 0 && q.spool.Empty() {
 		clear(q.spooled)
-	}
-}
-
-// next returns the item to give out next: what was put back, else the lowest number.
-func (q *Queue) next() *item {
-	if len(q.back) > 0 {
-		return &q.back[0]
-	}
-	it := q.disk
-	if q.memory.len() > 0 && (it == nil || q.memory.head().seq < it.seq) {
-		it = q.memory.head()
-	}
-	return it
-}
-
-// pop removes it, which next has returned; it may not be used after that.
-func (q *Queue) pop(it *item) {
-	switch {
-	case len(q.back) > 0:
-		q.back = q.back[1:]
-	case it == q.disk:
-		q.disk = nil
-	default:
-		q.memory.pop()
 	}
 }
 
@@ -270,7 +247,7 @@ func (q *Queue) settleLease(l *Lease) (done []item, last uint64, over bool) {
 		if it.disk {
 			last = it.seq
 		} else {
-			q.used -= it.bytes
+			q.uncharge(&it)
 		}
 		done = append(done, it)
 	}
