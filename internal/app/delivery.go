@@ -39,12 +39,12 @@ func (a *agent) buildDelivery() error {
 	for _, name := range sinkNames(a.cfg.Sinks) {
 		lane, err := a.buildLane(name, a.cfg.Sinks[name], share)
 		if err != nil {
-			a.dispatcher = dispatch.New(lanes, a.log) // to be closed
+			a.dispatcher = dispatch.New(lanes, a.cfg.Dispatcher.RateLimit, a.metrics, a.log) // to be closed
 			return err
 		}
 		lanes = append(lanes, lane)
 	}
-	a.dispatcher = dispatch.New(lanes, a.log)
+	a.dispatcher = dispatch.New(lanes, a.cfg.Dispatcher.RateLimit, a.metrics, a.log)
 	return nil
 }
 

@@ -18,10 +18,11 @@ const (
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
 // while a sink does not take it.
 type Config struct {
-	Memory units.Size  `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
-	Batch  BatchConfig `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
-	Retry  RetryConfig `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
-	Spool  SpoolConfig `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
+	Memory    units.Size      `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
+	Batch     BatchConfig     `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
+	Retry     RetryConfig     `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
+	Spool     SpoolConfig     `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
+	RateLimit RateLimitConfig `yaml:"rate_limit" jsonschema_description:"How much each container and each file may log, in the long run."`
 }
 
 // BatchConfig is dispatcher.batch.
@@ -42,6 +43,27 @@ type SpoolConfig struct {
 	WhenFull WhenFull   `yaml:"when_full" jsonschema:"enum=block_files,enum=drop_oldest,enum=drop_newest" jsonschema_description:"What becomes of lines that cannot wait, those of containers read through the Engine API, once memory and spool are full. block_files: their streams are closed, and asked again when there is room. drop_oldest: what has been in the spool for longest is dropped for them. drop_newest: they are dropped. Files wait in any case. What is dropped is counted."`
 }
 
+// RateLimitConfig is dispatcher.rate_limit.
+type RateLimitConfig struct {
+	BytesPerSecond units.Size  `yaml:"bytes_per_second" jsonschema_description:"Bytes of lines a second that each source may have on average; 0 for no limit."`
+	Burst          units.Size  `yaml:"burst" jsonschema_description:"Bytes that a source which was quiet may have at once; 0 for one second's worth."`
+	Policy         LimitPolicy `yaml:"policy" jsonschema:"enum=delay,enum=drop" jsonschema_description:"delay: files are read more slowly, and lines of containers read through the Engine API go to the spool. drop: lines beyond the limit are dropped, and counted."`
+}
+
+// LimitPolicy is what becomes of lines beyond a rate limit.
+type LimitPolicy string
+
+// The policies.
+const (
+	LimitDelay LimitPolicy = "delay"
+	LimitDrop  LimitPolicy = "drop"
+)
+
+// Validate reports unknown words.
+func (c RateLimitConfig) Validate() []units.FieldError {
+	return units.OneOf("policy", string(c.Policy), string(LimitDelay), string(LimitDrop))
+}
+
 // WhenFull is what becomes of lines that find no room.
 type WhenFull string
 
@@ -59,6 +81,8 @@ func DefaultConfig() Config {
 		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
 		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
 		Spool:  SpoolConfig{MaxBytes: units.GiB, WhenFull: BlockFiles},
+
+		RateLimit: RateLimitConfig{Policy: LimitDelay},
 	}
 }
 

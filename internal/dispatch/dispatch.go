@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/queue"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/task"
@@ -34,6 +35,10 @@ type Dispatcher struct {
 	required int     // how many these are
 	log      *slog.Logger
 
+	limits  RateLimitConfig
+	limiter *limiter // nil when there is no limit
+	count   *metrics.Metrics
+
 	ended   chan struct{}
 	closing sync.RWMutex
 
@@ -42,10 +47,10 @@ type Dispatcher struct {
 }
 
 // New returns a dispatcher over the lanes, at least one; nothing runs before Run.
-func New(lanes []*Lane, log *slog.Logger) *Dispatcher {
+func New(lanes []*Lane, limits RateLimitConfig, count *metrics.Metrics, log *slog.Logger) *Dispatcher {
 	lanes = slices.Clone(lanes)
 	slices.SortStableFunc(lanes, func(a, b *Lane) int { return cmp.Compare(a.rank(), b.rank()) })
-	d := &Dispatcher{lanes: lanes, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
+	d := &Dispatcher{lanes: lanes, limits: limits, limiter: newLimiter(limits), count: count, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
 	for _, l := range lanes {
 		if !l.bestEffort {
 			d.required++
@@ -127,9 +132,18 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 	if len(d.lanes) > len(few) {
 		places = make([]place, len(d.lanes))
 	}
+	disk, drop, err := d.limit(ctx, b)
+	if err != nil {
+		b.Done(record.Failed)
+		return err
+	}
+	if drop {
+		d.dropAll(b)
+		return nil
+	}
 	for {
 		freed := d.waiter()
-		err := d.handOver(b, places)
+		err := d.handOver(b, disk, places)
 		if errors.Is(err, queue.ErrFull) && b.Source.CanWait {
 			if err = wait(ctx, freed); err == nil {
 				continue
@@ -143,10 +157,10 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 }
 
 // handOver gives b to all lanes or to none. An error leaves it to the caller.
-func (d *Dispatcher) handOver(b *record.Batch, places []place) error {
+func (d *Dispatcher) handOver(b *record.Batch, disk bool, places []place) error {
 	d.closing.RLock() // nobody closes between the two steps
 	defer d.closing.RUnlock()
-	if err := d.reserve(b, places); err != nil {
+	if err := d.reserve(b, disk, places); err != nil {
 		return err
 	}
 	b.Lend(len(d.lanes) - d.required)
@@ -165,10 +179,10 @@ func (d *Dispatcher) handOver(b *record.Batch, places []place) error {
 // reserve keeps room for b in every lane, first in those that sources wait for. A source
 // that can wait does so until one of the lanes has room in memory: the spool is no place
 // for what can stay in its file, unless another sink goes on.
-func (d *Dispatcher) reserve(b *record.Batch, places []place) error {
+func (d *Dispatcher) reserve(b *record.Batch, disk bool, places []place) error {
 	memory := false
 	for i, l := range d.lanes {
-		p, err := l.reserve(b)
+		p, err := l.reserve(b, disk)
 		if err != nil {
 			d.cancel(places[:i])
 			return fmt.Errorf("queue for sink %s: %w", l.name, err)

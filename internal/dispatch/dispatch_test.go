@@ -129,7 +129,7 @@ func newFixtureWith(t *testing.T, memory, spoolBytes int64, settings func(*Confi
 			Metrics: f.metrics, Board: f.board, Log: log,
 		}))
 	}
-	f.d = New(lanes, log)
+	f.d = New(lanes, f.config.RateLimit, f.metrics, log)
 	f.scope.Go("dispatcher", func(ctx context.Context) { f.d.Run(ctx, f.scope) })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

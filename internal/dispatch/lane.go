@@ -114,6 +114,8 @@ const (
 	// notSpooled: they do not come again, and the spool's disk failed, or the agent ended
 	// and there was no room in it.
 	notSpooled reason = "not_spooled"
+	// rateLimited: their source said too much.
+	rateLimited reason = "rate_limit"
 	// dropOldest: they were in the spool for longest when there was no room for others.
 	dropOldest = reason(DropOldest)
 	// dropNewest: there was no room for them.
@@ -128,9 +130,14 @@ func (l *Lane) rank() int {
 	return 0
 }
 
-// reserve keeps room for b. ErrFull means that the source is to try again.
-func (l *Lane) reserve(b *record.Batch) (place, error) {
-	p, err := l.queue.Reserve(b)
+// reserve keeps room for b, on disk alone if that is wanted. ErrFull means that the source
+// is to try again.
+func (l *Lane) reserve(b *record.Batch, disk bool) (place, error) {
+	reserve := l.queue.Reserve
+	if disk {
+		reserve = l.queue.ReserveDisk
+	}
+	p, err := reserve(b)
 	if !errors.Is(err, queue.ErrFull) || !l.givesUp(b.Source) {
 		return place{Place: p}, err
 	}
@@ -139,7 +146,7 @@ func (l *Lane) reserve(b *record.Batch) (place, error) {
 		if l.drop(dropOldest, lines); err != nil {
 			l.spoolFailed(err)
 		}
-		if p, err = l.queue.Reserve(b); err == nil {
+		if p, err = reserve(b); err == nil {
 			return place{Place: p}, nil
 		}
 	}

@@ -26,6 +26,13 @@ func (q *Queue) Reserve(b *record.Batch) (Place, error) {
 		q.used += size
 		return Place{Memory: true, bytes: size, flow: q.flows.charge(b.Source.ID, size)}, nil
 	}
+	q.mu.Unlock()
+	return q.ReserveDisk(b)
+}
+
+// ReserveDisk is Reserve on disk alone.
+func (q *Queue) ReserveDisk(b *record.Batch) (Place, error) {
+	q.mu.Lock()
 	broken := !q.closed && time.Now().Before(q.broken)
 	q.mu.Unlock()
 	if broken {
