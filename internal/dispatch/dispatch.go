@@ -224,6 +224,23 @@ func (d *Dispatcher) room(sourceID string) bool {
 	return true
 }
 
+// Ready tells whether Deliver would take the next batch of a source that can wait
+// without waiting: what a reader asks before it reads, so that it holds up nobody else.
+func (d *Dispatcher) Ready(sourceID string) bool {
+	if d.limiter != nil && d.limits.Policy == LimitDelay && d.limiter.spent(sourceID, time.Now()) {
+		return false
+	}
+	inMemory := d.required == 0
+	for i, l := range d.lanes {
+		memory, disk := l.queue.Free(sourceID)
+		inMemory = inMemory || memory
+		if i < d.required && !memory && !disk {
+			return false
+		}
+	}
+	return inMemory
+}
+
 // WaitRoom blocks until every lane has room for the source, in memory or on disk.
 func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	for {

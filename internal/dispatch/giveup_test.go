@@ -13,7 +13,7 @@ import (
 // A dead best_effort sink with its memory and its spool full holds up neither files nor
 // streams nor positions; what it does not get is counted to the line.
 func TestABestEffortSinkHoldsUpNobody(t *testing.T) {
-	f := newFixture(t, 8*record.SmallArena, 4<<10, "must", "may")
+	f := newFixture(t, 64*record.SmallArena, 4<<10, "must", "may")
 	f.sinks["may"].set(down)
 	file, stream := f.source("file", true), f.source("stream", false)
 	ofFile, ofStream := &outcomes{}, &outcomes{}

@@ -56,6 +56,13 @@ func (l *limiter) take(sourceID string, n int, now time.Time) (wait time.Duratio
 	return 0
 }
 
+// spent tells whether a source has to wait before anything of it passes.
+func (l *limiter) spent(sourceID string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now(sourceID, now).left <= 0
+}
+
 // now returns a source's bucket as it is now.
 func (l *limiter) now(sourceID string, now time.Time) bucket {
 	b, ok := l.buckets[sourceID]

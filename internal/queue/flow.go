@@ -65,6 +65,14 @@ func (fs *flows) share(id string, n, left int64) bool {
 	return left > 0 && (f == nil || f.bytes == 0 || f.bytes+n <= 4*(left-n))
 }
 
+// piece returns how large a source's batches in memory are.
+func (fs *flows) piece(id string) int64 {
+	if f := fs.byID[id]; f != nil {
+		return f.bytes / int64(f.n)
+	}
+	return 0
+}
+
 // queue gives f a turn, the last one, if it has none.
 func (fs *flows) queue(f *flow) {
 	if !f.queued {

@@ -92,11 +92,11 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 	return nil
 }
 
-// Free tells whether the next batch of a source finds room in memory, or in the spool.
-// A spool that failed has none for a while.
+// Free tells whether the next batch of a source, if it is like those that it has here,
+// finds room in memory, or in the spool. A spool that failed has none for a while.
 func (q *Queue) Free(sourceID string) (memory, disk bool) {
 	q.mu.Lock()
-	memory = q.roomFor(sourceID, 0)
+	memory = q.roomFor(sourceID, q.flows.piece(sourceID))
 	broken := time.Now().Before(q.broken)
 	q.mu.Unlock()
 	return memory, !broken && q.spool.Room()
