@@ -163,9 +163,11 @@ func (d *Dispatcher) handOver(b *record.Batch, disk bool, places []place) error 
 	if err := d.reserve(b, disk, places); err != nil {
 		return err
 	}
+	// The caller holds it too, so it lives until all lanes have it.
+	b.Retain(d.required)
 	b.Lend(len(d.lanes) - d.required)
-	b.Retain(d.required)                         // and the caller's, so that b lives until all have it
-	for _, memory := range []bool{true, false} { // a slow disk holds up nobody who needs none
+	// Memory first: a slow disk holds up no lane that needs none.
+	for _, memory := range []bool{true, false} {
 		for i, l := range d.lanes {
 			if places[i].Memory == memory {
 				l.give(b, places[i])
