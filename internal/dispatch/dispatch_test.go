@@ -304,6 +304,24 @@ func TestFilesWaitForTheOnlySink(t *testing.T) {
 	f.eventually("the rest", func() bool { return slices.Equal(f.sinks["only"].got(), lines("s", delivered+1)) })
 }
 
+// A file that finds no memory has kept room on disk while it asked; it gives that back.
+func TestWhoHadToWaitKeepsNoRoom(t *testing.T) {
+	f := newFixture(t, 4*record.SmallArena, 2<<10, "only")
+	f.sinks["only"].set(down)
+	file, o := f.source("file", true), &outcomes{}
+	waited := 0
+	for i := 0; waited < 20; i++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if err := f.d.Deliver(ctx, f.batch(file, i, o)); err != nil {
+			waited++
+		}
+		cancel()
+	}
+	if err := f.d.Deliver(t.Context(), f.batch(f.source("stream", false), 0, o)); err != nil {
+		t.Errorf("a stream that wants to the spool: %v", err)
+	}
+}
+
 func TestStreamsGoToTheSpoolAndAreRefusedWhenItIsFull(t *testing.T) {
 	f := newFixture(t, 10*record.SmallArena, 64<<10, "only")
 	f.sinks["only"].set(down)
