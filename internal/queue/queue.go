@@ -28,7 +28,7 @@ import (
 // What Reserve and Take say when they do not take or give.
 var (
 	// ErrFull means that there is no room now, neither in memory nor on disk.
-	ErrFull = errors.New("the queue is full")
+	ErrFull = errors.New("no room in memory nor in the spool")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("the queue is closed")
 	// ErrDrained is what Take says after Drain when nothing is left.
