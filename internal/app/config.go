@@ -14,6 +14,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/httpapi"
+	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/sink/loki"
 	"github.com/logcapturer/log_capturer/internal/units"
@@ -146,6 +147,14 @@ type Sink struct {
 	Type string
 	// Settings points to the Config of the type's package: *loki.Config, *localfile.Config.
 	Settings any
+}
+
+// Delivery returns what the agent owes the sink.
+func (s Sink) Delivery() sink.Delivery {
+	if c, ok := s.Settings.(interface{ Kind() sink.Delivery }); ok {
+		return c.Kind()
+	}
+	return sink.Required
 }
 
 // newSinkSettings is the table of sinks: it returns a pointer to a type's defaults.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/config"
+	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/sink/loki"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -85,6 +86,23 @@ func TestASinksTypeDefaultsToItsName(t *testing.T) {
 	}
 	if len(c.Sinks) != 3 {
 		t.Errorf("the default sink was added to %+v", c.Sinks)
+	}
+}
+
+func TestWordsOfDeliveryAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"dispatcher: {spool: {when_full: block}}":        "dispatcher.spool.when_full",
+		"dispatcher: {rate_limit: {policy: slow}}":       "dispatcher.rate_limit.policy",
+		"sinks: {loki: {delivery: maybe}}":               "sinks.loki.delivery",
+		"sinks: {x: {type: local_file, delivery: none}}": "sinks.x.delivery",
+	} {
+		if _, err := load(t, text, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error at %s", text, err, want)
+		}
+	}
+	c := mustLoad(t, "sinks: {loki: {delivery: best_effort}, local_file: }", nil)
+	if c.Sinks["loki"].Delivery() != sink.BestEffort || c.Sinks["local_file"].Delivery() != sink.Required {
+		t.Errorf("got %v and %v", c.Sinks["loki"].Delivery(), c.Sinks["local_file"].Delivery())
 	}
 }
 

@@ -47,12 +47,12 @@ func (a *agent) buildDelivery() error {
 	for _, name := range sinkNames(a.cfg.Sinks) {
 		lane, err := a.buildLane(name, a.cfg.Sinks[name], share)
 		if err != nil {
-			a.dispatcher = dispatch.New(lanes, a.log) // to be closed
+			a.dispatcher = dispatch.New(lanes, a.cfg.Dispatcher.RateLimit, a.metrics, a.log) // to be closed
 			return err
 		}
 		lanes = append(lanes, lane)
 	}
-	a.dispatcher = dispatch.New(lanes, a.log)
+	a.dispatcher = dispatch.New(lanes, a.cfg.Dispatcher.RateLimit, a.metrics, a.log)
 	return a.openOffice()
 }
 
@@ -72,6 +72,7 @@ func (a *agent) buildLane(name string, settings Sink, memory int64) (*dispatch.L
 	}
 	return dispatch.NewLane(dispatch.LaneDeps{
 		Name: name, Sink: s, Spool: sp, Dead: dead, Config: a.cfg.Dispatcher, Memory: memory,
-		Metrics: a.metrics, Board: a.board, Log: a.log,
+		Delivery: settings.Delivery(),
+		Metrics:  a.metrics, Board: a.board, Log: a.log,
 	}), nil
 }

@@ -87,7 +87,7 @@ var allowed = map[string][]string{
 	"docker/dockertest": {"docker"},
 	"discover":          {"record", "source", "docker", "units", "task"},
 	"pool":              {"record", "position", "source", "tail", "task"},
-	"sink":              {"record"},
+	"sink":              {"record", "units"},
 	"sink/httpsink":     {"sink", "units"},
 	"sink/loki":         {"record", "sink", "sink/httpsink", "wire", "units"},
 	"sink/localfile":    {"record", "sink", "units", "deadletter/ndjson"},

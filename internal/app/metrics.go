@@ -54,6 +54,12 @@ func (a *agent) registerMetrics() {
 		}
 		return max(0, time.Since(oldest).Seconds())
 	})
+	a.perSink(gauge, "sink_up", "1 when the last delivery that was tried worked, 0 while it is tried again.", func(l *dispatch.Lane) float64 {
+		if l.Up() {
+			return 1
+		}
+		return 0
+	})
 	a.perSink(counter, "lines_restored_total", "Lines that were in the spool when the agent started: accounted for as read by an earlier life.", func(l *dispatch.Lane) float64 { return float64(l.Restored()) })
 	a.perSink(counter, "spool_lost_lines_total", "Lines in the spool that were found damaged.", func(l *dispatch.Lane) float64 { return float64(l.Stats().Damage.LostLines) })
 	a.deadMetrics()

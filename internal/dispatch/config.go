@@ -20,11 +20,12 @@ const (
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
 // while a sink does not take it.
 type Config struct {
-	Memory units.Size  `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
-	Batch  BatchConfig `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
-	Retry  RetryConfig `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
-	Spool  SpoolConfig `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
-	Dead   DeadConfig  `yaml:"dead_letters" jsonschema_description:"How much is kept of what a sink refuses for good."`
+	Memory    units.Size      `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
+	Batch     BatchConfig     `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
+	Retry     RetryConfig     `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
+	Spool     SpoolConfig     `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`
+	Dead      DeadConfig      `yaml:"dead_letters" jsonschema_description:"How much is kept of what a sink refuses for good."`
+	RateLimit RateLimitConfig `yaml:"rate_limit" jsonschema_description:"How much each container and each file may log, in the long run."`
 }
 
 // BatchConfig is dispatcher.batch.
@@ -35,13 +36,14 @@ type BatchConfig struct {
 
 // RetryConfig is dispatcher.retry.
 type RetryConfig struct {
-	Initial units.Duration `yaml:"initial" jsonschema_description:"The pause after the first failure; it doubles with each further one."`
-	Max     units.Duration `yaml:"max" jsonschema_description:"The longest pause."`
+	Initial units.Duration `yaml:"initial" jsonschema_description:"The pause after the first failure; it doubles with each further one. Each pause is shortened at random by up to half."`
+	Max     units.Duration `yaml:"max" jsonschema_description:"The longest pause, unless the sink asks for a longer one."`
 }
 
 // SpoolConfig is dispatcher.spool.
 type SpoolConfig struct {
 	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
+	WhenFull WhenFull   `yaml:"when_full" jsonschema:"enum=block_files,enum=drop_oldest,enum=drop_newest" jsonschema_description:"What becomes of lines that cannot wait, those of containers read through the Engine API, once memory and spool are full. block_files: their streams are closed, and asked again when there is room. drop_oldest: what has been in the spool for longest is dropped for them. drop_newest: they are dropped. Files wait in any case. What is dropped is counted."`
 }
 
 // DeadConfig is dispatcher.dead_letters.
@@ -50,14 +52,47 @@ type DeadConfig struct {
 	MaxAge   units.Duration `yaml:"max_age" jsonschema_description:"How long dead letters are kept after their last try, and an eighth longer at most; at least 1h, 0 for ever."`
 }
 
+// RateLimitConfig is dispatcher.rate_limit.
+type RateLimitConfig struct {
+	BytesPerSecond units.Size  `yaml:"bytes_per_second" jsonschema_description:"Bytes of lines a second that each source may have on average; 0 for no limit."`
+	Burst          units.Size  `yaml:"burst" jsonschema_description:"Bytes that a source which was quiet may have at once; 0 for one second's worth."`
+	Policy         LimitPolicy `yaml:"policy" jsonschema:"enum=delay,enum=drop" jsonschema_description:"delay: files are read more slowly, and lines of containers read through the Engine API go to the spool. drop: lines beyond the limit are dropped, and counted."`
+}
+
+// LimitPolicy is what becomes of lines beyond a rate limit.
+type LimitPolicy string
+
+// The policies.
+const (
+	LimitDelay LimitPolicy = "delay"
+	LimitDrop  LimitPolicy = "drop"
+)
+
+// Validate reports unknown words.
+func (c RateLimitConfig) Validate() []units.FieldError {
+	return units.OneOf("policy", string(c.Policy), string(LimitDelay), string(LimitDrop))
+}
+
+// WhenFull is what becomes of lines that find no room.
+type WhenFull string
+
+// The policies.
+const (
+	BlockFiles WhenFull = "block_files"
+	DropOldest WhenFull = "drop_oldest"
+	DropNewest WhenFull = "drop_newest"
+)
+
 // DefaultConfig is what the agent runs with when the file says nothing.
 func DefaultConfig() Config {
 	return Config{
 		Memory: 64 * units.MiB,
 		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
 		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
-		Spool:  SpoolConfig{MaxBytes: units.GiB},
+		Spool:  SpoolConfig{MaxBytes: units.GiB, WhenFull: BlockFiles},
 		Dead:   DeadConfig{MaxBytes: 256 * units.MiB, MaxAge: units.Duration(30 * 24 * time.Hour)},
+
+		RateLimit: RateLimitConfig{Policy: LimitDelay},
 	}
 }
 
@@ -97,10 +132,11 @@ func (c RetryConfig) Validate() []units.FieldError {
 
 // Validate reports what is wrong with the spool.
 func (c SpoolConfig) Validate() []units.FieldError {
+	errs := units.OneOf("when_full", string(c.WhenFull), string(BlockFiles), string(DropOldest), string(DropNewest))
 	if c.MaxBytes < minSpool {
-		return []units.FieldError{units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool)}
+		errs = append(errs, units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool))
 	}
-	return nil
+	return errs
 }
 
 // Validate reports what is wrong with the dead letters.

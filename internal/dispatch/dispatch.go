@@ -1,20 +1,25 @@
 // Package dispatch carries batches from the readers to every sink: one queue and one
 // lane per sink, so that a dead sink holds up nobody else.
 //
-// A batch is delivered when every sink has accepted it, or has it on disk: in its
-// spool, or as dead letters. Sends are tried again without end. When memory is full,
-// sources that can wait (files) wait; those that cannot (follow streams) go to the
-// sink's spool, and when that is full they are told so, and are asked again later.
+// A batch is delivered when every required sink has accepted it, or has it on disk: in
+// its spool, or as dead letters. Nobody waits for best_effort sinks: what finds no room
+// in theirs is dropped for them, and counted. Sends are tried again without end. When
+// memory is full, sources that can wait (files) wait; those that cannot (follow streams)
+// go to the sink's spool. When that is full too they are told so, and are asked again
+// later, or lines are dropped and counted: SpoolConfig.WhenFull.
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/queue"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/task"
@@ -22,23 +27,34 @@ import (
 
 // ErrFull is returned by Deliver for a source that cannot wait, when a sink has no
 // room in memory nor on disk.
-var ErrFull = errors.New("no room in memory nor in the spool")
+var ErrFull = queue.ErrFull
 
 // Dispatcher fans batches out to its lanes. It is safe for concurrent use.
 type Dispatcher struct {
-	lanes []*Lane
-	log   *slog.Logger
+	lanes    []*Lane // those that sources wait for first
+	required int     // how many these are
+	log      *slog.Logger
 
-	ended chan struct{}
+	limits  RateLimitConfig
+	limiter *limiter // nil when there is no limit
+	count   *metrics.Metrics
+
+	ended   chan struct{}
+	closing sync.RWMutex
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when a lane has got rid of something
 }
 
 // New returns a dispatcher over the lanes, at least one; nothing runs before Run.
-func New(lanes []*Lane, log *slog.Logger) *Dispatcher {
-	d := &Dispatcher{lanes: lanes, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
+func New(lanes []*Lane, limits RateLimitConfig, count *metrics.Metrics, log *slog.Logger) *Dispatcher {
+	lanes = slices.Clone(lanes)
+	slices.SortStableFunc(lanes, func(a, b *Lane) int { return cmp.Compare(a.rank(), b.rank()) })
+	d := &Dispatcher{lanes: lanes, limits: limits, limiter: newLimiter(limits), count: count, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
 	for _, l := range lanes {
+		if !l.bestEffort {
+			d.required++
+		}
 		l.onFreed = d.broadcast
 	}
 	return d
@@ -82,6 +98,8 @@ func (d *Dispatcher) Drain() {
 // Close fails what is still in memory, so that it is read again after a restart, and
 // closes queues, spools, dead letters and sinks.
 func (d *Dispatcher) Close() error {
+	d.closing.Lock()
+	defer d.closing.Unlock()
 	var errs []error
 	for _, l := range d.lanes {
 		errs = append(errs, l.close())
@@ -105,94 +123,132 @@ func (d *Dispatcher) waiter() <-chan struct{} {
 	return d.freed
 }
 
-// Deliver gives the batch to every lane. See pool.Dispatcher for the contract.
+// Deliver gives the batch to every lane. See pool.Dispatcher for the contract. Room is
+// kept in all lanes before the first of them has the batch, so that none refuses what
+// another has taken. Only a lane whose spool fails then has the batch read again, and
+// the others get it twice.
 func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
-	if err := d.admit(ctx, b); err != nil {
+	var few [4]place
+	places := few[:]
+	if len(d.lanes) > len(few) {
+		places = make([]place, len(d.lanes))
+	}
+	disk, drop, err := d.limit(ctx, b)
+	if err != nil {
 		b.Done(record.Failed)
 		return err
 	}
-	b.Retain(len(d.lanes)) // and our own, so that b lives until all have been asked
-	var errs []error
-	for _, l := range d.lanes {
-		errs = append(errs, d.give(ctx, l, b))
+	if drop {
+		d.dropAll(b)
+		return nil
 	}
-	b.Done(record.Delivered)
-	return errors.Join(errs...)
-}
-
-// admit waits, for a source that can, until every lane has room for it and some lane
-// has in memory; the others take it to their spools. For other sources it makes sure
-// that no lane refuses after another has accepted.
-func (d *Dispatcher) admit(ctx context.Context, b *record.Batch) error {
 	for {
 		freed := d.waiter()
-		memory, everywhere := d.room(b.Source.ID)
-		switch {
-		case b.Source.CanWait && everywhere && memory:
-			return nil
-		case !b.Source.CanWait && everywhere:
-			return nil
-		case !b.Source.CanWait:
-			return ErrFull
-		}
-		if err := wait(ctx, freed); err != nil {
-			return err
-		}
-	}
-}
-
-// room tells whether some lane has room for a source in memory, and whether every lane
-// has in memory or on disk.
-func (d *Dispatcher) room(sourceID string) (memory, everywhere bool) {
-	everywhere = true
-	for _, l := range d.lanes {
-		inMemory, onDisk := l.queue.Free(sourceID)
-		memory = memory || inMemory
-		everywhere = everywhere && (inMemory || onDisk)
-	}
-	return memory, everywhere
-}
-
-// give hands b to one lane, which answers for it.
-func (d *Dispatcher) give(ctx context.Context, l *Lane, b *record.Batch) error {
-	for {
-		freed := d.waiter()
-		err := l.queue.Put(b)
-		if err == nil {
-			return nil
-		}
-		// The only sink's spool is no place for what can stay in its file.
-		stays := b.Source.CanWait && len(d.lanes) == 1 && errors.Is(err, queue.ErrFull)
-		if !stays && !errors.Is(err, queue.ErrClosed) {
-			err = l.queue.Spill(b)
-		}
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, queue.ErrFull) && b.Source.CanWait:
-			err = wait(ctx, freed)
-			if err == nil {
+		err := d.handOver(b, disk, places)
+		if errors.Is(err, queue.ErrFull) && b.Source.CanWait {
+			if err = wait(ctx, freed); err == nil {
 				continue
 			}
-			b.Done(record.Failed)
-		case errors.Is(err, queue.ErrFull):
-			b.Done(record.Failed)
-			err = ErrFull
-		case errors.Is(err, queue.ErrClosed):
-			b.Done(record.Failed)
-		default: // the queue has answered, and the lane counts and reports it
-			l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(len(b.Entries)))
-			return nil
 		}
-		return fmt.Errorf("queue for sink %s: %w", l.name, err)
+		if err != nil {
+			b.Done(record.Failed)
+		}
+		return err
 	}
+}
+
+// handOver gives b to all lanes or to none. An error leaves it to the caller.
+func (d *Dispatcher) handOver(b *record.Batch, disk bool, places []place) error {
+	d.closing.RLock() // nobody closes between the two steps
+	defer d.closing.RUnlock()
+	if err := d.reserve(b, disk, places); err != nil {
+		return err
+	}
+	// The caller holds it too, so it lives until all lanes have it.
+	b.Retain(d.required)
+	b.Lend(len(d.lanes) - d.required)
+	// Memory first: a slow disk holds up no lane that needs none.
+	for _, memory := range []bool{true, false} {
+		for i, l := range d.lanes {
+			if places[i].Memory == memory {
+				l.give(b, places[i])
+			}
+		}
+	}
+	b.Done(record.Delivered)
+	return nil
+}
+
+// reserve keeps room for b in every lane, first in those that sources wait for. A source
+// that can wait does so until one of the lanes has room in memory: the spool is no place
+// for what can stay in its file, unless another sink goes on.
+func (d *Dispatcher) reserve(b *record.Batch, disk bool, places []place) error {
+	memory := false
+	for i, l := range d.lanes {
+		p, err := l.reserve(b, disk)
+		if err != nil {
+			d.cancel(places[:i])
+			return fmt.Errorf("queue for sink %s: %w", l.name, err)
+		}
+		places[i] = p
+		memory = memory || p.Memory
+		if b.Source.CanWait && i == d.required-1 && !memory && !d.othersGoOn(b.Source.ID) {
+			d.cancel(places[:i+1])
+			return queue.ErrFull
+		}
+	}
+	return nil
+}
+
+// othersGoOn tells whether a best_effort sink has room for a source in memory.
+func (d *Dispatcher) othersGoOn(sourceID string) bool {
+	for _, l := range d.lanes[d.required:] {
+		if memory, _ := l.queue.Free(sourceID); memory {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Dispatcher) cancel(places []place) {
+	for i, p := range places {
+		d.lanes[i].cancel(p)
+	}
+}
+
+// room tells whether every lane that sources wait for has room for this one, in memory
+// or on disk.
+func (d *Dispatcher) room(sourceID string) bool {
+	for _, l := range d.lanes[:d.required] {
+		if memory, disk := l.queue.Free(sourceID); !memory && !disk {
+			return false
+		}
+	}
+	return true
+}
+
+// Ready tells whether Deliver would take the next batch of a source that can wait
+// without waiting: what a reader asks before it reads, so that it holds up nobody else.
+func (d *Dispatcher) Ready(sourceID string) bool {
+	if d.limiter != nil && d.limits.Policy == LimitDelay && d.limiter.spent(sourceID, time.Now()) {
+		return false
+	}
+	inMemory := d.required == 0
+	for i, l := range d.lanes {
+		memory, disk := l.queue.Free(sourceID)
+		inMemory = inMemory || memory
+		if i < d.required && !memory && !disk {
+			return false
+		}
+	}
+	return inMemory
 }
 
 // WaitRoom blocks until every lane has room for the source, in memory or on disk.
 func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	for {
 		freed := d.waiter()
-		if _, everywhere := d.room(sourceID); everywhere {
+		if d.room(sourceID) {
 			return nil
 		}
 		if err := wait(ctx, freed); err != nil {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/logcapturer/log_capturer/internal/deadletter"
@@ -28,17 +31,25 @@ type scripted struct {
 	answer func(views []record.View) error
 	lines  []string
 	sends  int
+	busy   atomic.Bool
 }
 
 func (s *scripted) Send(ctx context.Context, views []record.View) error {
+	if s.busy.Swap(true) {
+		panic("a second Send at the same time")
+	}
+	defer s.busy.Store(false)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sends++
-	if s.answer != nil {
-		if err := s.answer(views); err != nil {
+	answer := s.answer
+	s.mu.Unlock()
+	if answer != nil {
+		if err := answer(views); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, v := range views {
 		for i := v.From; i < v.To; i++ {
 			s.lines = append(s.lines, string(v.Batch.Line(i)))
@@ -78,7 +89,14 @@ type fixture struct {
 	dir     string
 }
 
+// newFixture makes one over required sinks; those whose name begins with "may" are
+// best_effort ones.
 func newFixture(t *testing.T, memory, spoolBytes int64, names ...string) *fixture {
+	t.Helper()
+	return newFixtureWith(t, memory, spoolBytes, func(*Config) {}, names...)
+}
+
+func newFixtureWith(t *testing.T, memory, spoolBytes int64, settings func(*Config), names ...string) *fixture {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	f := &fixture{
@@ -88,6 +106,7 @@ func newFixture(t *testing.T, memory, spoolBytes int64, names ...string) *fixtur
 	f.config = DefaultConfig()
 	f.config.Batch.Linger = units.Duration(time.Millisecond)
 	f.config.Retry = RetryConfig{Initial: units.Duration(time.Millisecond), Max: units.Duration(5 * time.Millisecond)}
+	settings(&f.config)
 	f.dir = t.TempDir()
 	dir := f.dir
 	var lanes []*Lane
@@ -100,13 +119,17 @@ func newFixture(t *testing.T, memory, spoolBytes int64, names ...string) *fixtur
 		if err != nil {
 			t.Fatal(err)
 		}
+		delivery := sink.Required
+		if strings.HasPrefix(name, "may") {
+			delivery = sink.BestEffort
+		}
 		f.sinks[name] = &scripted{}
 		lanes = append(lanes, NewLane(LaneDeps{
-			Name: name, Sink: f.sinks[name], Spool: sp, Dead: dead, Config: f.config, Memory: memory,
+			Name: name, Sink: f.sinks[name], Spool: sp, Dead: dead, Config: f.config, Memory: memory, Delivery: delivery,
 			Metrics: f.metrics, Board: f.board, Log: log,
 		}))
 	}
-	f.d = New(lanes, log)
+	f.d = New(lanes, f.config.RateLimit, f.metrics, log)
 	f.scope.Go("dispatcher", func(ctx context.Context) { f.d.Run(ctx, f.scope) })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -161,6 +184,49 @@ func (f *fixture) eventually(what string, ok func() bool) {
 			f.t.Fatalf("not within 10s: %s", what)
 		}
 	}
+}
+
+// books returns what a sink's lane says of lines: where they are and what became of them.
+func (f *fixture) books(name string) (acked, inside, dead, dropped int) {
+	f.t.Helper()
+	for _, l := range f.d.Lanes() {
+		if l.Name() == name {
+			st := l.Stats()
+			inside = int(st.MemoryLines + st.SpoolLines)
+		}
+	}
+	sum := func(c *prometheus.CounterVec) (n int) {
+		families, err := f.metrics.Registry.Gather()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		desc := make(chan *prometheus.Desc, 1)
+		c.Describe(desc)
+		want := (<-desc).String()
+		for _, family := range families {
+			if !strings.Contains(want, `"`+family.GetName()+`"`) {
+				continue
+			}
+			for _, m := range family.GetMetric() {
+				for _, label := range m.GetLabel() {
+					if label.GetName() == "sink" && label.GetValue() == name {
+						n += int(m.GetCounter().GetValue())
+					}
+				}
+			}
+		}
+		return n
+	}
+	return sum(f.metrics.LinesAcked), inside, sum(f.metrics.DeadLettered), sum(f.metrics.LinesDropped)
+}
+
+// balanced waits until a sink's books say that they know of every line that was read.
+func (f *fixture) balanced(name string, read int) {
+	f.t.Helper()
+	f.eventually(fmt.Sprintf("sink %s: books over %d lines", name, read), func() bool {
+		acked, inside, dead, dropped := f.books(name)
+		return acked+inside+dead+dropped == read
+	})
 }
 
 func lines(id string, n int) (out []string) {
@@ -236,6 +302,29 @@ func TestFilesWaitForTheOnlySink(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.eventually("the rest", func() bool { return slices.Equal(f.sinks["only"].got(), lines("s", delivered+1)) })
+}
+
+// A file that finds no memory has kept room on disk while it asked; it gives that back.
+func TestWhoHadToWaitKeepsNoRoom(t *testing.T) {
+	f := newFixture(t, 4*record.SmallArena, 2<<10, "only")
+	f.sinks["only"].set(down)
+	file, o := f.source("file", true), &outcomes{}
+	waited := 0
+	for i := 0; waited < 20; i++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if err := f.d.Deliver(ctx, f.batch(file, i, o)); err != nil {
+			waited++
+		}
+		cancel()
+	}
+	for i := range 3 { // the first takes what a file leaves of the memory
+		if err := f.d.Deliver(t.Context(), f.batch(f.source(fmt.Sprint("stream", i), false), 0, o)); err != nil {
+			t.Errorf("stream %d: %v", i, err)
+		}
+	}
+	if st := f.d.Lanes()[0].Stats(); st.SpoolBytes == 0 {
+		t.Error("nothing went to the spool: the test shows nothing")
+	}
 }
 
 func TestStreamsGoToTheSpoolAndAreRefusedWhenItIsFull(t *testing.T) {
@@ -332,6 +421,17 @@ func TestDrainDeliversWhatIsThereAndEnds(t *testing.T) {
 	}
 }
 
+// reopened returns the lines in a sink's spool at the next start.
+func (f *fixture) reopened(name string) int64 {
+	f.t.Helper()
+	sp, err := spool.Open(f.dir+"/spool/"+name, 1<<20, spool.Options{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer sp.Close()
+	return sp.Lines()
+}
+
 // Neither lost nor sent twice: what no sink took is on disk for the next start.
 func TestWhatIsLeftAtTheEndIsKeptInTheSpool(t *testing.T) {
 	f := newFixture(t, 1<<20, 1<<20, "a")
@@ -350,13 +450,8 @@ func TestWhatIsLeftAtTheEndIsKeptInTheSpool(t *testing.T) {
 			t.Errorf("batch %d: %v %v, want it taken over by the spool", i, r, ok)
 		}
 	}
-	sp, err := spool.Open(f.dir+"/spool/a", 1<<20, spool.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sp.Close()
-	if sp.Lines() != 10 {
-		t.Errorf("%d lines in the spool, want 10", sp.Lines())
+	if got := f.reopened("a"); got != 10 {
+		t.Errorf("%d lines in the spool, want 10", got)
 	}
 }
 
@@ -379,6 +474,51 @@ func TestAFullSpoolRepeatsNothingElsewhere(t *testing.T) {
 	f.eventually("the other sink", func() bool { return len(f.sinks["alive"].got()) == accepted })
 	if got := f.sinks["alive"].got(); !slices.Equal(got, lines("s", accepted)) {
 		t.Errorf("the other sink got %d lines of %d", len(got), accepted)
+	}
+}
+
+// Who is refused by one sink has been given to none, however many come at once: what
+// is asked again later shows up once.
+func TestARefusedBatchWasGivenToNobody(t *testing.T) {
+	f := newFixture(t, 4*record.SmallArena, 1<<10, "alive", "ailing")
+	fails := 0
+	f.sinks["ailing"].set(func([]record.View) error { // so its spool fills and empties over and over
+		if fails++; fails%4 != 0 {
+			return errDown
+		}
+		return nil
+	})
+	const sources, each = 16, 40
+	var refused atomic.Int64
+	var wg sync.WaitGroup
+	for i := range sources {
+		src := f.source(fmt.Sprint("s", i), false)
+		wg.Go(func() {
+			for n := 0; n < each; {
+				switch err := f.d.Deliver(t.Context(), f.batch(src, n, &outcomes{})); {
+				case err == nil:
+					n++
+				case errors.Is(err, ErrFull):
+					refused.Add(1)
+					if err := f.d.WaitRoom(t.Context(), src.ID); err != nil {
+						t.Error(err)
+					}
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if refused.Load() == 0 {
+		t.Fatal("nobody was refused: the test shows nothing")
+	}
+	alive := f.sinks["alive"]
+	f.eventually("what was accepted", func() bool { return len(alive.got()) >= sources*each })
+	got := alive.got()
+	slices.Sort(got)
+	if once := slices.Compact(slices.Clone(got)); len(once) != len(got) {
+		t.Errorf("%d of %d lines came, %d of them twice", len(got), sources*each, len(got)-len(once))
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/logcapturer/log_capturer/internal/deadletter"
 	"github.com/logcapturer/log_capturer/internal/health"
@@ -41,10 +40,10 @@ type Lane struct {
 	quitting context.CancelFunc
 	// restored are the lines that the spool had from an earlier life of the agent.
 	restored int64
+	// bestEffort: the sink holds up nobody.
+	bestEffort bool
+	down       atomic.Bool // the last delivery failed
 }
-
-// readAgain is the reason under which lines are counted that come again from their source.
-const readAgain = "read_again"
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
 type LaneDeps struct {
@@ -53,6 +52,8 @@ type LaneDeps struct {
 	Spool  *spool.Spool
 	Dead   *deadletter.Writer
 	Config Config
+	// Delivery is what the sink is owed.
+	Delivery sink.Delivery
 	// Memory is the lane's share of what may be in flight, in bytes.
 	Memory  int64
 	Metrics *metrics.Metrics
@@ -64,13 +65,13 @@ type LaneDeps struct {
 func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
 		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
-		count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
+		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
 		turn: make(chan struct{}, 1),
 	}
 	l.quit, l.quitting = context.WithCancel(context.Background())
 	l.queue = queue.New(d.Spool, queue.Options{
-		MaxBytes: d.Memory, OnError: l.spoolFailed,
-		OnFailed: func(lines int) { l.count.LinesDropped.WithLabelValues(l.name, readAgain).Add(float64(lines)) },
+		MaxBytes: d.Memory, BestEffort: l.bestEffort, OnError: l.spoolFailed,
+		OnFailed: l.notKept,
 		OnFreed:  func() { l.onFreed() },
 	})
 	l.restored = d.Spool.Lines()
@@ -98,6 +99,102 @@ func (l *Lane) component() string { return "sink." + l.name }
 func (l *Lane) spoolFailed(err error) {
 	l.log.Error("spool failed; entries are read again from their source", "error", err)
 	l.board.Set(l.component(), health.Degraded, "spool: "+err.Error())
+}
+
+func (l *Lane) notKept(lines int, again bool) {
+	if again {
+		l.drop(readAgain, lines)
+		return
+	}
+	l.drop(notSpooled, lines)
+}
+
+// place is where a batch goes in a lane.
+type place struct {
+	queue.Place
+	dropped reason // not empty: nowhere, for this reason
+}
+
+// reason is one for which lines are given up: a metric label.
+type reason string
+
+// The reasons.
+const (
+	// readAgain: the lines come again from their source.
+	readAgain reason = "read_again"
+	// notSpooled: they do not come again, and the spool's disk failed, or the agent ended
+	// and there was no room in it.
+	notSpooled reason = "not_spooled"
+	// rateLimited: their source said too much.
+	rateLimited reason = "rate_limit"
+	// dropOldest: they were in the spool for longest when there was no room for others.
+	dropOldest = reason(DropOldest)
+	// dropNewest: there was no room for them.
+	dropNewest = reason(DropNewest)
+)
+
+// rank sorts lanes: those that sources wait for first.
+func (l *Lane) rank() int {
+	if l.bestEffort {
+		return 1
+	}
+	return 0
+}
+
+// reserve keeps room for b, on disk alone if that is wanted. ErrFull means that the source
+// is to try again.
+func (l *Lane) reserve(b *record.Batch, disk bool) (place, error) {
+	reserve := l.queue.Reserve
+	if disk {
+		reserve = l.queue.ReserveDisk
+	}
+	p, err := reserve(b)
+	if !errors.Is(err, queue.ErrFull) || !l.givesUp(b.Source) {
+		return place{Place: p}, err
+	}
+	if l.config.Spool.WhenFull == DropOldest {
+		lines, err := l.queue.DropOldest()
+		if l.drop(dropOldest, lines); err != nil {
+			l.spoolFailed(err)
+		}
+		if p, err = reserve(b); err == nil {
+			return place{Place: p}, nil
+		}
+	}
+	return place{dropped: dropNewest}, nil
+}
+
+// givesUp tells whether the lane drops lines when there is no room for those of a
+// source, which is not to try again then.
+func (l *Lane) givesUp(src *record.Source) bool {
+	return l.bestEffort || !src.CanWait && l.config.Spool.WhenFull != BlockFiles
+}
+
+func (l *Lane) cancel(p place) {
+	if p.dropped == "" {
+		l.queue.Cancel(p.Place)
+	}
+}
+
+// give hands b to the queue, which answers for it in any case, or gives it up.
+func (l *Lane) give(b *record.Batch, p place) {
+	if p.dropped == "" {
+		_ = l.queue.Give(b, p.Place) // it told spoolFailed
+		return
+	}
+	l.drop(p.dropped, len(b.Entries))
+	if l.bestEffort {
+		b.Return()
+		return
+	}
+	b.Done(record.Delivered)
+}
+
+func (l *Lane) drop(why reason, lines int) {
+	if lines == 0 {
+		return
+	}
+	l.count.LinesDropped.WithLabelValues(l.name, string(why)).Add(float64(lines))
 }
 
 // run takes batches and delivers them until the queue is drained or ctx ends.
@@ -146,14 +243,13 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	case <-ctx.Done():
 		return false
 	}
-	pause := l.backoff()
 	first := time.Now()
-	var failing time.Time
+	breaker := l.newBreaker()
 	for {
 		err := l.send(ctx, views)
 		var rejected *sink.RejectedError
 		if err == nil || errors.As(err, &rejected) {
-			l.recovered(failing)
+			breaker.passed()
 			refused := 0
 			if rejected != nil {
 				refused = len(rejected.Entries)
@@ -170,16 +266,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 		}
 		l.count.LinesSent.WithLabelValues(l.name, "failed").Add(float64(lines))
 		l.count.Retries.WithLabelValues(l.name).Inc()
-		wait := pause.NextBackOff()
-		if retry := (*sink.RetryError)(nil); errors.As(err, &retry) {
-			wait = max(wait, retry.After)
-		}
-		l.board.Set(l.component(), health.Degraded, err.Error())
-		if now := time.Now(); now.Sub(failing) >= remindEvery {
-			l.log.Warn("delivery failed; trying again without end, nothing is lost", "error", err, "next_try_in", wait.Round(time.Millisecond), "lines_waiting", l.queue.Stats().MemoryLines)
-			failing = now
-		}
-		if !task.Sleep(ctx, wait) {
+		if !task.Sleep(ctx, breaker.failed(err)) {
 			return false
 		}
 	}
@@ -190,13 +277,6 @@ func (l *Lane) send(ctx context.Context, views []record.View) error {
 	err := l.sink.Send(ctx, views)
 	l.count.SendDuration.WithLabelValues(l.name).Observe(time.Since(start).Seconds())
 	return err
-}
-
-func (l *Lane) recovered(failing time.Time) {
-	l.board.Set(l.component(), health.Healthy, "")
-	if !failing.IsZero() {
-		l.log.Info("delivery works again")
-	}
 }
 
 // bury writes refused entries to the dead letters, until the disk takes them.
@@ -220,12 +300,6 @@ func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rej
 	l.count.DeadLettered.WithLabelValues(l.name).Add(float64(len(refused)))
 	l.log.Warn("the sink refused entries for good; they are dead letters now", "lines", len(refused), "reason", refused[0].Reason, "detail", refused[0].Detail)
 	return true
-}
-
-func (l *Lane) backoff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = time.Duration(l.config.Retry.Initial), time.Duration(l.config.Retry.Max)
-	return b
 }
 
 // close parks what is in memory in the spool and frees what the lane owns. The lane

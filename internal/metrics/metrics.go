@@ -35,6 +35,7 @@ type Metrics struct {
 	DeadLettered  *prometheus.CounterVec // by sink
 	DeadEntries   *prometheus.CounterVec // by sink, reason
 	LinesDropped  *prometheus.CounterVec // by sink, reason
+	LinesLimited  *prometheus.CounterVec // by action
 	Retries       *prometheus.CounterVec // by sink
 	upstreamLost  *prometheus.CounterVec // by reason
 	streamAge     prometheus.Histogram
@@ -61,6 +62,7 @@ func New() *Metrics {
 		DeadLettered: counter("lines_deadlettered_total", "Lines that the sink refused for good and that are dead letters now.", "sink"),
 		DeadEntries:  counter("deadletter_entries_total", "Dead letters by reason.", "sink", "reason"),
 		LinesDropped: counter("lines_dropped_total", "Lines given up, by reason; read_again: they come again from their source.", "sink", "reason"),
+		LinesLimited: counter("lines_rate_limited_total", "Lines beyond dispatcher.rate_limit, by what was done: delayed, spooled, dropped.", "action"),
 		Retries:      counter("retries_total", "Sends that failed and were tried again.", "sink"),
 		upstreamLost: counter("lines_upstream_lost_total", "Lines lost before they could be read, by reason; 1 for each time where it is not known how many.", "reason"),
 		streamAge: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -75,7 +77,7 @@ func New() *Metrics {
 	}
 	m.Registry.MustRegister(
 		m.linesRead, m.bytesRead, m.processed, m.LinesAcked, m.LinesSent, m.DeadLettered, m.DeadEntries,
-		m.LinesDropped, m.Retries, m.SendDuration, m.upstreamLost, m.streamAge,
+		m.LinesDropped, m.LinesLimited, m.Retries, m.SendDuration, m.upstreamLost, m.streamAge,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

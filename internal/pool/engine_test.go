@@ -44,6 +44,8 @@ func (n *numbered) Deliver(_ context.Context, b *record.Batch) error {
 	return nil
 }
 
+func (n *numbered) Ready(string) bool { return true }
+
 func (n *numbered) WaitRoom(context.Context, string) error { return nil }
 
 func (n *numbered) of(id string) int {

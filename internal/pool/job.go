@@ -60,9 +60,10 @@ type job struct {
 	lastBusy time.Time
 	done     atomic.Bool // read to its end
 	pause    time.Duration
-	owed     int64 // lines that were not delivered and are to be read again
-	failing  bool  // the last attempt failed, and was logged
-	begun    bool  // its goroutine runs, or panicked
+	held     time.Duration // the last pause for want of room
+	owed     int64         // lines that were not delivered and are to be read again
+	failing  bool          // the last attempt failed, and was logged
+	begun    bool          // its goroutine runs, or panicked
 	exits    exits
 	ctx      context.Context
 	cancel   context.CancelFunc

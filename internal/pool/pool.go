@@ -56,6 +56,8 @@ type Dispatcher interface {
 	// that can wait it blocks until there is room; for others it fails at once with
 	// ErrFull. It fails with ctx's error when that ends first.
 	Deliver(ctx context.Context, b *record.Batch) error
+	// Ready tells whether Deliver would take a batch of a source that can wait at once.
+	Ready(sourceID string) bool
 	// WaitRoom blocks until Deliver would take a batch again.
 	WaitRoom(ctx context.Context, sourceID string) error
 }

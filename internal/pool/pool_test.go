@@ -28,6 +28,7 @@ type collector struct {
 	lines  map[string][]string // by source
 	answer func(b *record.Batch) (record.Outcome, error)
 	room   chan struct{}
+	full   map[string]bool // sources without room
 }
 
 func (c *collector) Deliver(_ context.Context, b *record.Batch) error {
@@ -44,6 +45,12 @@ func (c *collector) Deliver(_ context.Context, b *record.Batch) error {
 	c.mu.Unlock()
 	b.Done(outcome)
 	return err
+}
+
+func (c *collector) Ready(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.full[id]
 }
 
 func (c *collector) WaitRoom(ctx context.Context, _ string) error {
@@ -161,6 +168,33 @@ func TestLinesArriveAsTheyAreWritten(t *testing.T) {
 	f.arrives("file:a.log", "1", "2")
 	if took := time.Since(began); took > sweepInterval/2 {
 		t.Errorf("a line took %v; the hint did not work", took)
+	}
+}
+
+// Files that find no room hold no worker: those that do are read.
+func TestFilesWithoutRoomLeaveTheWorkersToOthers(t *testing.T) {
+	f := newFixture(t, nil)
+	f.out.full = map[string]bool{}
+	var targets []source.Target
+	for i := range 10 {
+		name := fmt.Sprintf("full%d.log", i)
+		f.write(name, "1\n")
+		f.out.full["file:"+name] = true
+		targets = append(targets, f.target(name))
+	}
+	f.write("quiet.log", "1\n")
+	f.pool.Apply(append(targets, f.target("quiet.log")))
+	f.arrives("file:quiet.log", "1")
+	f.write("quiet.log", "2\n")
+	f.arrives("file:quiet.log", "1", "2")
+	if got := f.out.of("file:full0.log"); len(got) > 0 {
+		t.Errorf("%q was delivered without room", got)
+	}
+	f.out.mu.Lock()
+	clear(f.out.full)
+	f.out.mu.Unlock()
+	for _, tg := range targets {
+		f.arrives(tg.Source.ID, "1")
 	}
 }
 

@@ -68,6 +68,10 @@ func (j *job) read(ctx context.Context) again {
 	}
 	began := time.Now()
 	for read := 0; j.goesOn(read, began); read++ {
+		if j.mode == source.File && !j.p.Dispatcher.Ready(j.id) {
+			return j.yield()
+		}
+		j.held = 0
 		err := j.step(ctx)
 		switch {
 		case err == nil:
@@ -122,6 +126,13 @@ func (j *job) end(ctx context.Context) again {
 		return again{more: true}
 	}
 	return again{ended: true}
+}
+
+// yield ends the turn of a file that would have to wait for room: others may have some,
+// and the worker is theirs. It looks again after ever longer pauses.
+func (j *job) yield() again {
+	j.held = min(max(2*j.held, settle), roomPause)
+	return again{pause: j.held}
 }
 
 // room waits until what is read would find room, so that it is not asked for in vain.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -81,6 +82,29 @@ func openSpool(t tb, dir string, o spool.Options) *spool.Spool {
 		t.Fatalf("open the spool: %v", err)
 	}
 	return sp
+}
+
+// put gives b to the queue's memory or returns errNoMemory; spill gives it to the spool.
+func put(q *Queue, b *record.Batch) error {
+	p, err := q.Reserve(b)
+	if err == nil && !p.Memory {
+		q.Cancel(p)
+		return errNoMemory
+	}
+	if err != nil {
+		return err
+	}
+	return q.Give(b, p)
+}
+
+var errNoMemory = errors.New("no room in memory")
+
+func spill(q *Queue, b *record.Batch) error {
+	p, err := q.reserveDisk(b)
+	if err != nil {
+		return err
+	}
+	return q.Give(b, p)
 }
 
 // lines returns the first word of every line of a lease.

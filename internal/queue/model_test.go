@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -45,9 +46,18 @@ func (r *receiver) accept(l *Lease) int {
 
 // TestQueueAgainstItsModel does everything in any order, with restarts: what was
 // answered Delivered reaches the sink once and in order, what was answered Failed never.
-func TestQueueAgainstItsModel(t *testing.T) {
+func TestQueueAgainstItsModel(t *testing.T) { againstItsModel(t, false) }
+
+// TestDroppingAgainstTheModel gives up the oldest now and then, instead of the restarts:
+// what does not reach the sink are whole batches of the spool, counted to the line.
+func TestDroppingAgainstTheModel(t *testing.T) { againstItsModel(t, true) }
+
+func againstItsModel(t *testing.T, drops bool) {
 	base := t.TempDir()
-	round := 0
+	round, room := 0, int64(1<<20)
+	if drops {
+		room = 700
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		round++
 		dir := filepath.Join(base, fmt.Sprint(round))
@@ -55,13 +65,16 @@ func TestQueueAgainstItsModel(t *testing.T) {
 		var sp *spool.Spool
 		var q *Queue
 		start := func() {
-			sp = openSpool(t, dir, spool.Options{SegmentBytes: 700})
+			var err error
+			if sp, err = spool.Open(dir, room, spool.Options{SegmentBytes: 700}); err != nil {
+				t.Fatalf("open the spool: %v", err)
+			}
 			q = New(sp, Options{MaxBytes: 1500, OnError: func(err error) { t.Errorf("%v", err) }})
 		}
 		start()
 		size := map[string]int{}
 		number := map[string]int{}
-		taken, inside := 0, 0 // lines that went in, and are not out
+		taken, inside, dropped := 0, 0, 0 // lines that went in, are not out, were given up
 		var lease *Lease
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -80,17 +93,17 @@ func TestQueueAgainstItsModel(t *testing.T) {
 				}
 			}
 		}
-		put := func(t *rapid.T, spill bool) {
+		come := func(t *rapid.T, disk bool) {
 			source := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "source")
 			n := number[source]
 			lines := rapid.IntRange(1, 6).Draw(t, "lines")
 			b := k.batch(source, n, lines, rapid.IntRange(1, 80).Draw(t, "size"))
-			try := q.Put
-			if spill {
-				try = q.Spill
+			try := put
+			if disk {
+				try = spill
 			}
-			err := try(b)
-			if errors.Is(err, ErrFull) || errors.Is(err, ErrSpooling) {
+			err := try(q, b)
+			if errors.Is(err, ErrFull) || errors.Is(err, errNoMemory) {
 				return // never answered: not one of ours
 			}
 			if err != nil {
@@ -101,9 +114,9 @@ func TestQueueAgainstItsModel(t *testing.T) {
 			taken += lines
 			inside += lines
 		}
-		t.Repeat(map[string]func(*rapid.T){
-			"put":   func(t *rapid.T) { put(t, false) },
-			"spill": func(t *rapid.T) { put(t, true) },
+		actions := map[string]func(*rapid.T){
+			"put":   func(t *rapid.T) { come(t, false) },
+			"spill": func(t *rapid.T) { come(t, true) },
 			"sync": func(*rapid.T) {
 				if err := q.Sync(); err != nil {
 					t.Fatalf("sync: %v", err)
@@ -136,6 +149,14 @@ func TestQueueAgainstItsModel(t *testing.T) {
 					lease = nil
 				}
 			},
+			"oldest": func(t *rapid.T) {
+				n, err := q.DropOldest()
+				if err != nil || n > 0 && !sp.Room() {
+					t.Fatalf("drop the oldest: %d lines, %v, room %v", n, err, sp.Room())
+				}
+				inside -= n
+				dropped += n
+			},
 			"restart": func(t *rapid.T) {
 				stop()
 				for name, lines := range size {
@@ -164,7 +185,13 @@ func TestQueueAgainstItsModel(t *testing.T) {
 					t.Fatalf("%+v, but %d lines are inside", st, inside)
 				}
 			},
-		})
+		}
+		if drops {
+			delete(actions, "restart")
+		} else {
+			delete(actions, "oldest")
+		}
+		t.Repeat(actions)
 		if lease != nil {
 			must(t, lease.Release())
 			lease = nil
@@ -189,9 +216,16 @@ func TestQueueAgainstItsModel(t *testing.T) {
 		}
 		stop()
 		for name, lines := range size {
+			if drops && sink.got[name] == 0 {
+				dropped -= lines
+				sink.got[name] = lines
+			}
 			if sink.got[name] != lines || k.answer(name) != "delivered" {
 				t.Fatalf("batch %s: %d of %d lines, %s", name, sink.got[name], lines, k.answer(name))
 			}
+		}
+		if dropped != 0 {
+			t.Fatalf("%d more lines were counted as given up than did not come", dropped)
 		}
 	})
 }
@@ -211,14 +245,19 @@ func TestManyPutters(t *testing.T) {
 			source := fmt.Sprint("s", p)
 			for n := range batches {
 				b := k.batch(source, n, 3, 40)
-				var err error
-				if p%2 == 0 { // a file: it waits
-					err = q.PutWait(ctx, b)
-				} else if err = q.Put(b); err != nil {
-					err = q.SpillWait(ctx, b)
-				}
-				if err != nil {
-					t.Errorf("put: %v", err)
+				for { // until there is room
+					err := put(q, b)
+					if p%2 == 1 && errors.Is(err, errNoMemory) { // a stream: it goes to the spool
+						err = spill(q, b)
+					}
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, ErrFull) && !errors.Is(err, errNoMemory) {
+						t.Errorf("put: %v", err)
+						break
+					}
+					runtime.Gosched()
 				}
 			}
 		})

@@ -1,10 +1,13 @@
 // Package queue holds what waits for one sink: batches in memory, and behind them, on
 // disk, those of a spool.
 //
-// Every batch gets a sequence number when it comes, and Take goes on with the lowest
-// that there is, in memory or on disk, so batches of one source leave in the order in
-// which they came. For that a source with anything in the spool may not go back to
-// memory before the spool has given it out (ErrSpooling).
+// Batches of one source leave in the order in which they came. For that a source with
+// anything in the spool does not go back to memory before the spool has given it out.
+// The sources in memory, and the spool as one of them, take turns: see flow.
+//
+// A batch comes in two steps: Reserve keeps room for it, in memory or on disk, or says
+// that there is none; Give hands it over and is not refused. So whoever has several
+// queues can ask all of them before one has the batch.
 //
 // The queue answers for every batch it took, exactly once: Delivered when the sink has
 // it (Ack) or when it is on disk (after fsync); Failed when the disk refused it or the
@@ -14,7 +17,6 @@
 package queue
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -23,14 +25,10 @@ import (
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// What Put, Spill and Take say when they do not take or give. After one of these from
-// Put or Spill the batch is still the caller's.
+// What Reserve and Take say when they do not take or give.
 var (
-	// ErrFull means that there is no room now; Room tells when to try again.
-	ErrFull = errors.New("the queue is full")
-	// ErrSpooling means that the source has batches in the spool, which this one must follow:
-	// Spill it, or wait for Room and try again.
-	ErrSpooling = errors.New("the source has entries in the spool")
+	// ErrFull means that there is no room now, neither in memory nor on disk.
+	ErrFull = errors.New("no room in memory nor in the spool")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("the queue is closed")
 	// ErrDrained is what Take says after Drain when nothing is left.
@@ -48,14 +46,18 @@ const (
 
 // Options are the settings of a queue.
 type Options struct {
-	// MaxBytes is the share of memory: Put takes batches while less is held, so one
-	// batch more than this may be.
+	// MaxBytes is the share of memory: batches are taken into it while less is held, so
+	// one batch more than this may be.
 	MaxBytes int64
+	// BestEffort says that nobody waits for this queue's answers: batches are lent to it
+	// (Batch.Lend), and it returns them instead of answering.
+	BestEffort bool
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
 	OnError func(error)
-	// OnFailed is told how many lines of accepted batches were answered Failed by it.
-	OnFailed func(lines int)
+	// OnFailed is told how many lines of accepted batches are not kept, and whether their
+	// source reads them again: it was answered Failed.
+	OnFailed func(lines int, again bool)
 	// OnFreed is called when room was made without the taker's doing.
 	OnFreed func()
 }
@@ -63,10 +65,12 @@ type Options struct {
 // item is a batch in the queue.
 type item struct {
 	batch *record.Batch
-	seq   uint64
-	bytes int64 // memory it is charged with
-	from  int   // entries before it are delivered
-	disk  bool  // it came out of the spool
+	seq   uint64 // in the spool
+	bytes int64  // memory it is charged with
+	flow  *flow  // which it is charged to; nil while it is on its way to the spool
+	from  int    // entries before it are delivered
+	disk  bool   // it came out of the spool
+	alone bool   // the spool has forgotten it, and its source too
 }
 
 func (it *item) left() int { return len(it.batch.Entries) - it.from }
@@ -78,6 +82,7 @@ type Queue struct {
 
 	spillMu sync.Mutex // keeps appends in order of their numbers; taken before mu
 	syncMu  sync.Mutex // one sync at a time; taken before spillMu
+	readMu  sync.Mutex // one reads the spool at a time; taken before statMu
 	statMu  sync.Mutex // keeps Stats out of an Ack; taken before mu
 
 	ready chan struct{} // wakes the taker
@@ -88,9 +93,8 @@ type Queue struct {
 	closed   bool
 	draining bool
 	drain    chan struct{} // closed by Drain and Close
-	room     chan struct{} // closed and replaced when something was freed
 	seq      uint64
-	memory   fifo
+	flows    flows
 	pending  []item // appended to the spool and not synced
 	pendingN int64  // their bytes
 
@@ -108,15 +112,16 @@ type Queue struct {
 // New returns a queue over an open spool.
 func New(sp *spool.Spool, o Options) *Queue {
 	q := &Queue{
+		flows: flows{byID: map[string]*flow{}},
 		spool: sp, o: o, seq: sp.LastSeq(), spooled: sp.Sources(),
 		ready: make(chan struct{}, 1), dirty: make(chan struct{}, 1), heavy: make(chan struct{}, 1),
-		drain: make(chan struct{}), room: make(chan struct{}),
+		drain: make(chan struct{}),
 	}
 	if q.o.OnError == nil {
 		q.o.OnError = func(error) {}
 	}
 	if q.o.OnFailed == nil {
-		q.o.OnFailed = func(int) {}
+		q.o.OnFailed = func(int, bool) {}
 	}
 	if q.o.OnFreed == nil {
 		q.o.OnFreed = func() {}
@@ -124,106 +129,24 @@ func New(sp *spool.Spool, o Options) *Queue {
 	return q
 }
 
-// Put takes b into memory, or returns ErrFull, ErrSpooling or ErrClosed.
-func (q *Queue) Put(b *record.Batch) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.closed:
-		return ErrClosed
-	case q.spooled[b.Source.ID] > 0:
-		return ErrSpooling
-	case q.used >= q.o.MaxBytes:
-		return ErrFull
-	}
-	it := q.number(b)
-	q.memory.push(it)
-	q.used += it.bytes
-	q.lines += int64(len(b.Entries))
-	signal(q.ready)
-	return nil
-}
-
-// number makes an item of b with the next sequence number.
-func (q *Queue) number(b *record.Batch) item {
-	q.seq++
-	return item{batch: b, seq: q.seq, bytes: b.Size()}
-}
-
-// Free tells whether the next batch of a source finds room in memory, or in the
-// spool. A source with entries in the spool has none in memory; a spool that failed
-// has none for a while.
-func (q *Queue) Free(sourceID string) (memory, disk bool) {
-	q.mu.Lock()
-	memory = q.used < q.o.MaxBytes && q.spooled[sourceID] == 0
-	broken := time.Now().Before(q.broken)
-	q.mu.Unlock()
-	return memory, !broken && q.spool.Room()
-}
-
-// Room returns a channel that is closed when something leaves the queue, or when it is
-// closed. Get it before the Put or Spill whose ErrFull or ErrSpooling it is to wait out.
-func (q *Queue) Room() <-chan struct{} {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.room
-}
-
-// PutWait is Put that waits out ErrFull and ErrSpooling, until ctx ends. After an error
-// the batch is still the caller's.
-func (q *Queue) PutWait(ctx context.Context, b *record.Batch) error {
-	return q.retry(ctx, func() error { return q.Put(b) })
-}
-
-// SpillWait is Spill that waits out ErrFull, until ctx ends. After ErrClosed and after
-// the error of ctx the batch is still the caller's; otherwise as Spill.
-func (q *Queue) SpillWait(ctx context.Context, b *record.Batch) error {
-	return q.retry(ctx, func() error { return q.Spill(b) })
-}
-
-func (q *Queue) retry(ctx context.Context, try func() error) error {
-	for {
-		room := q.Room()
-		err := try()
-		if !errors.Is(err, ErrFull) && !errors.Is(err, ErrSpooling) {
-			return err
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// uncharge gives the memory of an item back.
+func (q *Queue) uncharge(it *item) {
+	q.used -= it.bytes
+	if it.flow != nil {
+		q.flows.free(it.flow, it.bytes)
 	}
 }
 
-// WaitRoom waits until there is room in memory, until ctx ends or the queue is closed.
-func (q *Queue) WaitRoom(ctx context.Context) error {
-	for {
-		q.mu.Lock()
-		full, closed, room := q.used >= q.o.MaxBytes, q.closed, q.room
-		q.mu.Unlock()
-		switch {
-		case closed:
-			return ErrClosed
-		case !full:
-			return nil
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// inMemory takes all items that wait in memory out of it, each source's in order.
+func (q *Queue) inMemory() (out []item) {
+	for id := range q.flows.byID {
+		out = append(out, q.flows.extract(id)...)
 	}
-}
-
-// freed tells those who wait for room.
-func (q *Queue) freed() {
-	close(q.room)
-	q.room = make(chan struct{})
+	return out
 }
 
 // Drain ends lingering: from now on Take returns at once what there is, and ErrDrained
-// when there is nothing. For the shutdown, after the last Put.
+// when there is nothing. For the shutdown, after the last Give.
 func (q *Queue) Drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -253,7 +176,6 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropLocked()
-	q.freed()
 	signal(q.ready)
 	return err
 }
@@ -273,18 +195,21 @@ func (q *Queue) Park() {
 		park = append(park, it)
 	}
 	q.back = stay
-	for q.memory.len() > 0 {
-		park = append(park, q.memory.pop())
-	}
+	park = append(park, q.inMemory()...)
 	for i := range park {
-		q.used -= park[i].bytes
+		q.uncharge(&park[i])
 		q.lines -= int64(park[i].left())
 	}
 	q.mu.Unlock()
 	for i := range park {
 		b := rest(park[i])
-		if err := q.Spill(b); errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
-			b.Done(record.Failed)
+		if p, err := q.reserveDisk(b); err != nil {
+			q.refuse(b, !park[i].alone)
+		} else {
+			_ = q.Give(b, p) // OnError was told
+		}
+		if q.o.BestEffort && park[i].from > 0 {
+			park[i].batch.Return() // only its rest was given, which nobody asks for an answer
 		}
 	}
 }
@@ -301,13 +226,25 @@ func rest(it item) *record.Batch {
 	return b
 }
 
+// answer ends the queue's interest in a batch.
+func (q *Queue) answer(b *record.Batch, o record.Outcome) {
+	if q.o.BestEffort {
+		b.Return()
+		return
+	}
+	b.Done(o)
+}
+
+// refuse answers for a batch that was accepted and is not kept.
+func (q *Queue) refuse(b *record.Batch, again bool) {
+	q.o.OnFailed(len(b.Entries), again && !q.o.BestEffort)
+	q.answer(b, record.Failed)
+}
+
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu
 // held, and lets go of it to answer.
 func (q *Queue) dropLocked() {
-	failed := q.back
-	for q.memory.len() > 0 {
-		failed = append(failed, q.memory.pop())
-	}
+	failed := append(q.back, q.inMemory()...)
 	if q.disk != nil {
 		failed = append(failed, *q.disk)
 	}
@@ -316,13 +253,17 @@ func (q *Queue) dropLocked() {
 		if it := &failed[i]; it.disk {
 			q.ahead -= int64(it.from)
 		} else {
-			q.used -= it.bytes
+			q.uncharge(it)
 			q.lines -= int64(it.left())
 		}
 	}
 	q.mu.Unlock()
 	for i := range failed {
-		failed[i].batch.Done(record.Failed)
+		it := &failed[i]
+		if !it.disk {
+			q.o.OnFailed(it.left(), !it.alone && !q.o.BestEffort)
+		}
+		q.answer(it.batch, record.Failed)
 	}
 	q.mu.Lock()
 }
@@ -334,15 +275,15 @@ type Stats struct {
 	MemoryBytes, MemoryLines int64
 	// SpoolBytes is the size of the spool's files; SpoolLines are the lines it answers for.
 	SpoolBytes, SpoolLines int64
-	// Oldest is the time of the entry that is next, zero when there is none or when it
-	// is on disk and was not looked at yet.
+	// Oldest is the time of the oldest entry that is next of its source or of the spool;
+	// zero when there is none, or when it is on disk and was not looked at yet.
 	Oldest time.Time
 	// Damage is what the spool found broken.
 	Damage spool.Damage
 }
 
 // Stats returns the numbers of the moment. A line is in one of MemoryLines and
-// SpoolLines from Put or Spill to its acknowledgement.
+// SpoolLines from Give to its acknowledgement.
 func (q *Queue) Stats() Stats {
 	q.statMu.Lock()
 	defer q.statMu.Unlock()
@@ -354,24 +295,37 @@ func (q *Queue) Stats() Stats {
 		// Between a sync and its answers a batch still counts as ours in memory.
 		SpoolLines: sp.Lines + sp.PendingLines - q.pendingLines - q.ahead,
 	}
-	if it := q.first(); it != nil && it.left() > 0 {
-		st.Oldest = time.Unix(0, it.batch.Entries[it.from].Time).UTC()
+	if oldest := q.oldestTime(); oldest != 0 {
+		st.Oldest = time.Unix(0, oldest).UTC()
 	}
 	return st
 }
 
-func (q *Queue) first() *item {
-	if q.lease != nil && len(q.lease.items) > 0 {
-		return &q.lease.items[0]
+func (q *Queue) oldestTime() (oldest int64) {
+	look := func(it *item) {
+		if it.left() > 0 {
+			if at := it.batch.Entries[it.from].Time; oldest == 0 || at < oldest {
+				oldest = at
+			}
+		}
 	}
-	if len(q.back) > 0 {
-		return &q.back[0]
+	if q.lease != nil {
+		for i := range q.lease.items {
+			look(&q.lease.items[i])
+		}
 	}
-	it := q.disk
-	if q.memory.len() > 0 && (it == nil || q.memory.head().seq < it.seq) {
-		it = q.memory.head()
+	for i := range q.back {
+		look(&q.back[i])
 	}
-	return it
+	if q.disk != nil {
+		look(q.disk)
+	}
+	for _, f := range q.flows.byID {
+		if f.items.len() > 0 {
+			look(f.items.get(0))
+		}
+	}
+	return oldest
 }
 
 func signal(c chan struct{}) {

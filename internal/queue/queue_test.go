@@ -40,13 +40,13 @@ func wantLines(t *testing.T, l *Lease, want ...string) {
 
 func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 	q, k := newQueue(t, Options{})
-	must(t, q.Put(k.batch("a", 1, 1, 10)))
-	must(t, q.Spill(k.batch("a", 2, 1, 10)))
+	must(t, put(q, k.batch("a", 1, 1, 10)))
+	must(t, spill(q, k.batch("a", 2, 1, 10)))
 	third := k.batch("a", 3, 1, 10)
-	if err := q.Put(third); !errors.Is(err, ErrSpooling) {
+	if err := put(q, third); !errors.Is(err, errNoMemory) {
 		t.Fatalf("put behind the spool: %v", err)
 	}
-	must(t, q.Put(k.batch("b", 1, 1, 10)))
+	must(t, put(q, k.batch("b", 1, 1, 10)))
 	if k.answer("a:2") != "open" {
 		t.Error("the spilled batch was answered before the sync")
 	}
@@ -59,9 +59,9 @@ func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	l := take(t, q, 1000)
-	wantLines(t, l, "a:1:0", "a:2:0", "b:1:0")
+	wantLines(t, l, "b:1:0", "a:1:0", "a:2:0")
 	must(t, l.Ack())
-	must(t, q.Put(third))
+	must(t, put(q, third))
 	must(t, take(t, q, 1000).Ack())
 	for _, name := range []string{"a:1", "a:2", "a:3", "b:1"} {
 		if k.answer(name) != "delivered" {
@@ -83,11 +83,11 @@ func TestParkingKeepsTheOrderOfEachSource(t *testing.T) {
 	k := newBooks(t)
 	q, sp := open()
 	for n := range 3 {
-		must(t, q.Put(k.batch("a", n, 1, 10)))
-		must(t, q.Put(k.batch("b", n, 1, 10)))
+		must(t, put(q, k.batch("a", n, 1, 10)))
+		must(t, put(q, k.batch("b", n, 1, 10)))
 	}
 	for n := 3; n < 6; n++ {
-		must(t, q.Spill(k.batch("a", n, 1, 10)))
+		must(t, spill(q, k.batch("a", n, 1, 10)))
 	}
 	q.Park()
 	must(t, q.Close())
@@ -113,14 +113,14 @@ func TestALargeBatchIsGivenOutInParts(t *testing.T) {
 		q, k := newQueue(t, Options{})
 		big := k.batch("a", 1, 5, 10)
 		if way == "memory" {
-			must(t, q.Put(big))
+			must(t, put(q, big))
 		} else {
-			must(t, q.Spill(big))
+			must(t, spill(q, big))
 			must(t, q.Sync())
 		}
-		must(t, q.Put(k.batch("b", 1, 1, 10)))
 		total := func() int64 { st := q.Stats(); return st.MemoryLines + st.SpoolLines }
 		l := take(t, q, 20)
+		must(t, put(q, k.batch("b", 1, 1, 10)))
 		wantLines(t, l, "a:1:0", "a:1:1")
 		must(t, l.Ack())
 		if total() != 4 {
@@ -147,7 +147,7 @@ func TestALargeBatchIsGivenOutInParts(t *testing.T) {
 func TestReleasedBatchesComeAgainInOrder(t *testing.T) {
 	q, k := newQueue(t, Options{})
 	for n := range 4 {
-		must(t, q.Put(k.batch("a", n, 1, 10)))
+		must(t, put(q, k.batch("a", n, 1, 10)))
 	}
 	l := take(t, q, 30)
 	if _, err := q.Take(t.Context(), 10, 0); !errors.Is(err, ErrLeased) {
@@ -164,35 +164,53 @@ func TestReleasedBatchesComeAgainInOrder(t *testing.T) {
 	must(t, l.Ack())
 }
 
-func TestMemoryIsBoundedAndRoomIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, k := newQueue(t, Options{MaxBytes: 100})
-		must(t, q.Put(k.batch("a", 1, 1, 200)))
-		if err := q.Put(k.batch("a", 2, 1, 10)); !errors.Is(err, ErrFull) {
-			t.Fatalf("put into a full queue: %v", err)
+func TestMemoryIsBoundedAndKept(t *testing.T) {
+	q, k := newQueue(t, Options{MaxBytes: 100})
+	first, second, third := k.batch("a", 1, 1, 200), k.batch("b", 1, 1, 10), k.batch("c", 1, 1, 10)
+	kept, err := q.Reserve(first)
+	must(t, err)
+	if err := put(q, second); !errors.Is(err, errNoMemory) {
+		t.Fatalf("put where another has reserved: %v", err)
+	}
+	q.Cancel(kept)
+	must(t, put(q, first))
+	if err := put(q, second); !errors.Is(err, errNoMemory) {
+		t.Fatalf("put into full memory: %v", err)
+	}
+	must(t, take(t, q, 1000).Ack())
+	must(t, put(q, third))
+	must(t, take(t, q, 1000).Ack())
+	if st := q.Stats(); st != (Stats{}) {
+		t.Errorf("in the end: %+v", st)
+	}
+}
+
+// What was reserved on disk is there however full the spool has become meanwhile, for
+// what the source has in memory too.
+func TestRoomOnDiskIsKept(t *testing.T) {
+	sp, err := spool.Open(t.TempDir(), 2000, spool.Options{})
+	must(t, err)
+	q, k := New(sp, Options{MaxBytes: 1 << 20}), newBooks(t)
+	must(t, put(q, k.batch("a", 1, 1, 300)))
+	must(t, put(q, k.batch("a", 2, 1, 300)))
+	mine := k.batch("a", 3, 1, 300)
+	kept, err := q.reserveDisk(mine)
+	must(t, err)
+	n := 0
+	for ; n < 100; n++ {
+		if err := spill(q, k.batch("b", n, 1, 100)); err != nil {
+			break
 		}
-		put, waited := make(chan error, 1), make(chan error, 1)
-		go func() { waited <- q.WaitRoom(t.Context()) }()
-		go func() { put <- q.PutWait(t.Context(), k.batch("b", 1, 1, 10)) }()
-		synctest.Wait()
-		select {
-		case <-put:
-			t.Fatal("there was no room")
-		case <-waited:
-			t.Fatal("there was no room")
-		default:
-		}
-		must(t, take(t, q, 1000).Ack())
-		must(t, <-put)
-		must(t, <-waited)
-		must(t, take(t, q, 1000).Ack())
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		must(t, q.Put(k.batch("a", 3, 1, 200)))
-		if err := q.WaitRoom(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("wait: %v", err)
-		}
-	})
+	}
+	if n == 0 || n == 100 {
+		t.Fatalf("%d batches of another source found room beside what is reserved", n)
+	}
+	must(t, q.Give(mine, kept))
+	must(t, q.Sync())
+	if k.answer("a:3") != "delivered" || k.answer("a:1") != "delivered" {
+		t.Errorf("reserved and not taken: %s, %s", k.answer("a:1"), k.answer("a:3"))
+	}
+	must(t, errors.Join(q.Close(), sp.Close()))
 }
 
 func TestTakeLingersForMore(t *testing.T) {
@@ -223,26 +241,26 @@ func TestTakeLingersForMore(t *testing.T) {
 		}
 		go taker(t.Context())
 		<-time.After(5 * time.Second) // the bubble's clock: nothing waits
-		must(t, q.Put(k.batch("a", 1, 1, 10)))
+		must(t, put(q, k.batch("a", 1, 1, 10)))
 		<-time.After(time.Second / 2)
-		must(t, q.Put(k.batch("a", 2, 1, 10)))
+		must(t, put(q, k.batch("a", 2, 1, 10)))
 		check(6*time.Second, "a:1:0", "a:2:0")
 
 		go taker(t.Context())
-		must(t, q.Put(k.batch("a", 3, 1, 10)))
+		must(t, put(q, k.batch("a", 3, 1, 10)))
 		synctest.Wait()
-		must(t, q.Put(k.batch("a", 4, 2, 10)))
+		must(t, put(q, k.batch("a", 4, 2, 10)))
 		check(0, "a:3:0", "a:4:0", "a:4:1")
 
 		ctx, cancel := context.WithCancel(t.Context())
 		go taker(ctx)
-		must(t, q.Put(k.batch("a", 5, 1, 10)))
+		must(t, put(q, k.batch("a", 5, 1, 10)))
 		synctest.Wait()
 		cancel()
 		check(0, "a:5:0")
 
 		go taker(t.Context())
-		must(t, q.Put(k.batch("a", 6, 1, 10)))
+		must(t, put(q, k.batch("a", 6, 1, 10)))
 		synctest.Wait()
 		q.Drain()
 		check(0, "a:6:0")
@@ -252,8 +270,8 @@ func TestTakeLingersForMore(t *testing.T) {
 func TestADrainedQueueEndsOnceAllIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, k := newQueue(t, Options{})
-		must(t, q.Spill(k.batch("a", 1, 1, 10)))
-		must(t, q.Put(k.batch("b", 1, 1, 10)))
+		must(t, spill(q, k.batch("a", 1, 1, 10)))
+		must(t, put(q, k.batch("b", 1, 1, 10)))
 		q.Drain()
 		l := take(t, q, 100)
 		wantLines(t, l, "b:1:0")
@@ -281,8 +299,8 @@ func TestRunSyncsInGroups(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { q.Run(ctx); close(ended) }()
-		must(t, q.Spill(k.batch("a", 1, 1, 10)))
-		must(t, q.Spill(k.batch("a", 2, 1, 10)))
+		must(t, spill(q, k.batch("a", 1, 1, 10)))
+		must(t, spill(q, k.batch("a", 2, 1, 10)))
 		synctest.Wait()
 		if k.answer("a:1") != "open" {
 			t.Error("synced at once")
@@ -292,8 +310,8 @@ func TestRunSyncsInGroups(t *testing.T) {
 		if k.answer("a:1") != "delivered" || k.answer("a:2") != "delivered" {
 			t.Error("not synced after the interval")
 		}
-		must(t, q.Spill(k.batch("b", 1, 1, SyncBytes/4)))
-		must(t, q.Spill(k.batch("c", 1, 1, 10)))
+		must(t, spill(q, k.batch("b", 1, 1, SyncBytes/4)))
+		must(t, spill(q, k.batch("c", 1, 1, 10)))
 		cancel()
 		<-ended
 		if k.answer("c:1") != "delivered" {
@@ -307,9 +325,9 @@ func TestCloseFailsWhatIsInMemoryAndKeepsWhatIsSpilled(t *testing.T) {
 	sp := openSpool(t, dir, spool.Options{})
 	k := newBooks(t)
 	q := New(sp, Options{MaxBytes: 1 << 20})
-	must(t, q.Put(k.batch("a", 1, 1, 10)))
-	must(t, q.Put(k.batch("a", 2, 1, 10)))
-	must(t, q.Spill(k.batch("b", 1, 1, 10)))
+	must(t, put(q, k.batch("a", 1, 1, 10)))
+	must(t, put(q, k.batch("a", 2, 1, 10)))
+	must(t, spill(q, k.batch("b", 1, 1, 10)))
 	l := take(t, q, 10)
 	must(t, q.Close())
 	must(t, q.Close())
@@ -323,7 +341,7 @@ func TestCloseFailsWhatIsInMemoryAndKeepsWhatIsSpilled(t *testing.T) {
 		t.Errorf("released after the close: %s", k.answer("a:1"))
 	}
 	_, takeErr := q.Take(t.Context(), 10, 0)
-	for _, err := range []error{q.Put(k.batch("a", 3, 1, 1)), q.Spill(k.batch("a", 4, 1, 1)), q.WaitRoom(t.Context()), takeErr} {
+	for _, err := range []error{put(q, k.batch("a", 3, 1, 1)), spill(q, k.batch("a", 4, 1, 1)), takeErr} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("after the close: %v", err)
 		}
@@ -332,7 +350,7 @@ func TestCloseFailsWhatIsInMemoryAndKeepsWhatIsSpilled(t *testing.T) {
 
 	sp = openSpool(t, dir, spool.Options{})
 	q = New(sp, Options{MaxBytes: 1 << 20})
-	if err := q.Put(k.batch("b", 2, 1, 10)); !errors.Is(err, ErrSpooling) {
+	if err := put(q, k.batch("b", 2, 1, 10)); !errors.Is(err, errNoMemory) {
 		t.Errorf("after the restart the spool is forgotten: %v", err)
 	}
 	l = take(t, q, 10)
@@ -393,11 +411,11 @@ func TestAFailingDiskIsAnsweredFailedAndReported(t *testing.T) {
 	var told []error
 	q := New(sp, Options{MaxBytes: 1 << 20, OnError: func(err error) { told = append(told, err) }})
 	broken = "write"
-	if err := q.Spill(k.batch("a", 1, 1, 10)); !errors.Is(err, syscall.EIO) || k.answer("a:1") != "failed" {
+	if err := spill(q, k.batch("a", 1, 1, 10)); !errors.Is(err, syscall.EIO) || k.answer("a:1") != "failed" {
 		t.Errorf("a failed append: %v, %s", err, k.answer("a:1"))
 	}
 	broken = "sync"
-	must(t, q.Spill(k.batch("a", 2, 1, 10)))
+	must(t, spill(q, k.batch("a", 2, 1, 10)))
 	if err := q.Sync(); !errors.Is(err, syscall.EIO) || k.answer("a:2") != "failed" {
 		t.Errorf("a failed sync: %v, %s", err, k.answer("a:2"))
 	}
@@ -408,8 +426,8 @@ func TestAFailingDiskIsAnsweredFailedAndReported(t *testing.T) {
 	if st := q.Stats(); st.MemoryLines != 0 || st.SpoolLines != 0 || st.MemoryBytes != 0 {
 		t.Errorf("%+v", st)
 	}
-	must(t, q.Put(k.batch("a", 3, 1, 10))) // nothing of it is in the spool
-	must(t, q.Spill(k.batch("a", 4, 1, 10)))
+	must(t, put(q, k.batch("a", 3, 1, 10))) // nothing of it is in the spool
+	must(t, spill(q, k.batch("a", 4, 1, 10)))
 	must(t, q.Sync())
 	l := take(t, q, 100)
 	wantLines(t, l, "a:3:0", "a:4:0")
@@ -431,7 +449,7 @@ func BenchmarkPutTakeAck(b *testing.B) {
 		for i := range 300 {
 			batch.Append(int64(i), record.OutputNone, line)
 		}
-		if err := q.Put(batch); err != nil {
+		if err := put(q, batch); err != nil {
 			b.Fatal(err)
 		}
 		l, err := q.Take(b.Context(), 1, 0)

@@ -11,19 +11,19 @@ import (
 	"github.com/logcapturer/log_capturer/internal/spool"
 )
 
-// Spill appends b to the spool and answers for it when it is on disk for good, at the
-// next sync: see Run. ErrFull (the spool's cap) and ErrClosed leave the batch to the
-// caller. After any other error it has been answered Failed; OnError was told.
-func (q *Queue) Spill(b *record.Batch) error {
+// spill appends b to the spool, and answers Failed after any error.
+func (q *Queue) spill(b *record.Batch) error {
 	heavy, err := q.append(b)
 	if heavy {
 		q.sync() // the disk is slow: whoever fills memory waits for it
 	}
-	if err == nil || errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) {
-		return err
+	if err == nil {
+		return nil
 	}
-	q.failed(err)
-	b.Done(record.Failed)
+	if !errors.Is(err, ErrClosed) {
+		q.failed(err)
+	}
+	q.refuse(b, true)
 	return err
 }
 
@@ -50,9 +50,9 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 	}
 	var older []item
 	if q.spooled[id] == 0 {
-		older = q.memory.extract(id)
+		older = q.flows.extract(id)
 		for i := range older {
-			q.used -= older[i].bytes
+			q.uncharge(&older[i])
 			q.lines -= int64(older[i].left())
 		}
 	}
@@ -66,14 +66,15 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 	return q.appendOne(b)
 }
 
-// restore puts items back into memory, behind what is there: they are the newest of
-// their source but for the batch that could not be spilled.
+// restore puts items back into memory: they are all that their source has there.
 func (q *Queue) restore(items []item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range items {
-		it := q.number(items[i].batch)
-		q.memory.push(it)
+		it := items[i]
+		it.flow = q.flows.charge(it.batch.Source.ID, it.bytes)
+		it.flow.items.push(it)
+		q.flows.queue(it.flow)
 		q.used += it.bytes
 		q.lines += int64(it.left())
 	}
@@ -82,8 +83,9 @@ func (q *Queue) restore(items []item) {
 func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	id := b.Source.ID
 	q.mu.Lock()
-	it := q.number(b)
-	q.spooled[id]++ // before the append: a Put of the same source must not overtake
+	q.seq++
+	it := item{batch: b, seq: q.seq, bytes: b.Size()}
+	q.spooled[id]++ // before the append: the source's next batch must not overtake
 	q.mu.Unlock()
 
 	err = q.spool.Append(b, it.seq)
@@ -92,9 +94,6 @@ func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	defer q.mu.Unlock()
 	if err != nil {
 		q.gone(id)
-		if errors.Is(err, spool.ErrFull) {
-			return false, ErrFull
-		}
 		return false, fmt.Errorf("spill a batch of %s: %w", id, err)
 	}
 	q.pending = append(q.pending, it)
@@ -105,7 +104,7 @@ func (q *Queue) appendOne(b *record.Batch) (heavy bool, err error) {
 	if signal(q.dirty); q.pendingN >= SyncBytes {
 		signal(q.heavy)
 	}
-	return q.pendingN >= 4*SyncBytes, nil
+	return q.pendingN >= min(4*SyncBytes, q.o.MaxBytes/4), nil
 }
 
 // gone counts one batch of a source less in the spool.
@@ -169,17 +168,15 @@ func (q *Queue) Sync() error {
 		}
 	}
 	if n > 0 {
-		q.freed()
 		signal(q.ready)
 	}
 	q.mu.Unlock()
 	q.spillMu.Unlock()
 	for _, it := range answered {
 		if it.seq <= durable {
-			it.batch.Done(record.Delivered)
+			q.answer(it.batch, record.Delivered)
 		} else {
-			q.o.OnFailed(len(it.batch.Entries))
-			it.batch.Done(record.Failed)
+			q.refuse(it.batch, true)
 		}
 	}
 	if n > 0 {

@@ -89,7 +89,7 @@ func (q *Queue) drained() error {
 	if q.closed {
 		return ErrClosed
 	}
-	if q.first() == nil && len(q.pending) == 0 && q.spool.Lines() == 0 {
+	if q.next() == nil && len(q.pending) == 0 && q.spool.Lines() == 0 {
 		return ErrDrained
 	}
 	return nil
@@ -124,7 +124,7 @@ func (q *Queue) fill(l *Lease, bytes *int, maxBytes int) (full bool, err error) 
 		*bytes += size
 		q.lease = l
 		part := to < len(it.batch.Entries)
-		q.pop(it)
+		q.pop(size)
 		q.mu.Unlock()
 		if part {
 			return true, nil
@@ -148,12 +148,11 @@ func fit(it *item, max int) (to, size int) {
 
 // readAhead reads the spool's next batch when none is at hand.
 func (q *Queue) readAhead() error {
-	q.mu.Lock()
-	skip := q.disk != nil || len(q.back) > 0 || q.closed || len(q.spooled) == 0
-	q.mu.Unlock()
-	if skip {
+	if !q.needsDisk() {
 		return nil
 	}
+	q.readMu.Lock()
+	defer q.readMu.Unlock()
 	b, seq, err := q.spool.Read()
 	if errors.Is(err, io.EOF) {
 		q.settle()
@@ -169,7 +168,14 @@ func (q *Queue) readAhead() error {
 		return nil
 	}
 	q.disk = &item{batch: b, seq: seq, disk: true}
+	q.flows.queue(&q.flows.spool)
 	return nil
+}
+
+func (q *Queue) needsDisk() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.disk == nil && len(q.back) == 0 && !q.closed && len(q.spooled) > 0
 }
 
 // settle forgets sources whose batches in the spool turned out damaged, once there is
@@ -181,31 +187,6 @@ func (q *Queue) settle() {
 	defer q.mu.Unlock()
 	if len(q.pending) == 0 && len(q.spooled) > 0 && q.spool.Empty() {
 		clear(q.spooled)
-		q.freed()
-	}
-}
-
-// next returns the item to give out next: what was put back, else the lowest number.
-func (q *Queue) next() *item {
-	if len(q.back) > 0 {
-		return &q.back[0]
-	}
-	it := q.disk
-	if q.memory.len() > 0 && (it == nil || q.memory.head().seq < it.seq) {
-		it = q.memory.head()
-	}
-	return it
-}
-
-// pop removes it, which next has returned; it may not be used after that.
-func (q *Queue) pop(it *item) {
-	switch {
-	case len(q.back) > 0:
-		q.back = q.back[1:]
-	case it == q.disk:
-		q.disk = nil
-	default:
-		q.memory.pop()
 	}
 }
 
@@ -235,10 +216,9 @@ func (l *Lease) Ack() (err error) {
 	if last > 0 {
 		signal(q.dirty) // the position becomes durable with the next sync
 	}
-	q.freed()
 	q.mu.Unlock()
 	for i := range done {
-		done[i].batch.Done(record.Delivered)
+		q.answer(done[i].batch, record.Delivered)
 	}
 	return err
 }
@@ -267,7 +247,7 @@ func (q *Queue) settleLease(l *Lease) (done []item, last uint64, over bool) {
 		if it.disk {
 			last = it.seq
 		} else {
-			q.used -= it.bytes
+			q.uncharge(&it)
 		}
 		done = append(done, it)
 	}

@@ -25,7 +25,8 @@ type Batch struct {
 	Arena   []byte
 	Entries []Entry
 
-	holders atomic.Int32
+	holders atomic.Int32 // who still needs the memory
+	owing   atomic.Int32 // those of them who answer with Done
 	failed  atomic.Bool
 	done    func(Outcome)
 	pool    *Pool
@@ -38,15 +39,31 @@ func (b *Batch) OnDone(fn func(Outcome)) { b.done = fn }
 
 // Retain gives the batch n more holders; each of them answers with one Done.
 // A new batch has one: whoever got it from the pool.
-func (b *Batch) Retain(n int) { b.holders.Add(int32(n)) }
+func (b *Batch) Retain(n int) {
+	b.holders.Add(int32(n))
+	b.owing.Add(int32(n))
+}
 
-// Done ends one holder's interest in the batch. The last one acknowledges the
-// batch and recycles its memory.
+// Lend gives the batch n more holders who do not answer: each of them ends with one
+// Return, and what becomes of the batch does not wait for them.
+func (b *Batch) Lend(n int) { b.holders.Add(int32(n)) }
+
+// Return ends the interest of a holder who does not answer. The last holder recycles
+// the batch's memory.
+func (b *Batch) Return() {
+	if b.holders.Add(-1) == 0 && b.pool != nil {
+		b.pool.put(b)
+	}
+}
+
+// Done is the answer of one holder, and ends its interest in the batch. The last one
+// acknowledges the batch, and the last holder recycles its memory.
 func (b *Batch) Done(o Outcome) {
+	defer b.Return()
 	if o != Delivered {
 		b.failed.Store(true)
 	}
-	if b.holders.Add(-1) != 0 {
+	if b.owing.Add(-1) != 0 {
 		return
 	}
 	result := Delivered
@@ -57,9 +74,6 @@ func (b *Batch) Done(o Outcome) {
 	b.done = nil
 	if done != nil {
 		done(result)
-	}
-	if b.pool != nil {
-		b.pool.put(b)
 	}
 }
 

@@ -92,6 +92,7 @@ func (p *Pool) take(class, room int) *Batch {
 	b.charge = int64(room)
 	b.failed.Store(false)
 	b.holders.Store(1)
+	b.owing.Store(1)
 	return b
 }
 

@@ -37,6 +37,22 @@ func TestTheLastDoneDecides(t *testing.T) {
 	}
 }
 
+func TestWhoDoesNotAnswerKeepsTheMemoryAndNothingElse(t *testing.T) {
+	p := NewPool(1 << 20)
+	b := p.Force(10)
+	answered := 0
+	b.OnDone(func(o Outcome) { answered += int(o) })
+	b.Lend(1)
+	b.Done(Delivered)
+	if answered != 1 || p.Used() == 0 {
+		t.Errorf("while it is lent: answered %d times, %d bytes in use", answered, p.Used())
+	}
+	b.Return()
+	if answered != 1 || p.Used() != 0 {
+		t.Errorf("in the end: answered %d times, %d bytes in use", answered, p.Used())
+	}
+}
+
 func TestTheBudgetHoldsUpAndLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(2 * LargeArena)

@@ -73,6 +73,7 @@ type Spool struct {
 	written  uint64 // lines of all records that were ever appended and not cut
 	sources  map[string]int
 	damage   Damage
+	reserved int64 // bytes that Append may count on
 }
 
 // Damage counts what was found broken, since Open.
@@ -139,7 +140,7 @@ func (s *Spool) Append(b *record.Batch, seq uint64) error {
 	if seq <= s.lastSeq {
 		return fmt.Errorf("append batch %d to the spool: the last was %d; this is a bug", seq, s.lastSeq)
 	}
-	if !s.room() {
+	if s.reserved == 0 && !s.room(0) {
 		return ErrFull
 	}
 	rec, err := appendRecord(s.buf[:0], b, seq, s.written, s.salt)
@@ -246,19 +247,6 @@ func (s *Spool) Close() error {
 		errs = append(errs, seg.close())
 	}
 	return errors.Join(append(errs, s.fs.Close())...)
-}
-
-// Room tells whether Append would take a batch: while the segments have less than the
-// cap, so that this does not depend on the batch and a small spool takes a large one.
-func (s *Spool) Room() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.room()
-}
-
-func (s *Spool) room() bool {
-	bytes, empty := s.usage()
-	return empty || bytes < s.max
 }
 
 // Empty tells whether nothing is in the spool that is still to be delivered.

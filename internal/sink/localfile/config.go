@@ -3,6 +3,7 @@ package localfile
 import (
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
 
@@ -18,6 +19,7 @@ const (
 
 // Config is the settings of a local file sink.
 type Config struct {
+	sink.Common `yaml:",inline"`
 	// Path is the template of the files' paths: absolute, or from {data_dir} on. It may
 	// hold {date} and {hour} (of the entry's time, UTC), {source}, {kind}, {stream} and
 	// {label:NAME}; what they stand for is made safe for a file name.
@@ -47,6 +49,7 @@ type Rotate struct {
 // DefaultConfig returns the settings that are right without any.
 func DefaultConfig() Config {
 	return Config{
+		Common: sink.DefaultCommon(),
 		Path:   "{data_dir}/logs/{date}/{source}.log",
 		Format: FormatNDJSON,
 		Rotate: Rotate{
@@ -59,7 +62,7 @@ func DefaultConfig() Config {
 
 // Validate reports what is wrong with the settings; rotate speaks for itself.
 func (c Config) Validate() []units.FieldError {
-	errs := units.OneOf("format", c.Format, FormatNDJSON, FormatRaw)
+	errs := append(c.Common.Validate(), units.OneOf("format", c.Format, FormatNDJSON, FormatRaw)...)
 	if _, err := parseTemplate(c.Path, "/data"); err != nil {
 		errs = append(errs, units.Errorf("path", "%s", err))
 	}

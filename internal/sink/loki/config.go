@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/httpsink"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
@@ -18,6 +19,7 @@ const PushPath = "/loki/api/v1/push"
 
 // Config is the settings of a Loki sink.
 type Config struct {
+	sink.Common `yaml:",inline"`
 	// URL is Loki's address, or the whole push URL.
 	URL string `yaml:"url" jsonschema_description:"Address of Loki, such as http://loki:3100, or the whole push URL."`
 	// Tenant is sent as X-Scope-OrgID; empty for a Loki without tenants.
@@ -40,6 +42,7 @@ type Config struct {
 // the 4 MiB of Loki's default grpc_server_max_recv_msg_size.
 func DefaultConfig() Config {
 	return Config{
+		Common:             sink.DefaultCommon(),
 		URL:                "http://127.0.0.1:3100",
 		StructuredMetadata: true,
 		Timeout:            units.Duration(10 * time.Second),
@@ -58,7 +61,7 @@ var (
 
 // Validate reports what is wrong with the settings; auth and tls speak for themselves.
 func (c Config) Validate() []units.FieldError {
-	var errs []units.FieldError
+	errs := c.Common.Validate()
 	if _, err := endpoint(c.URL); err != nil {
 		errs = append(errs, units.Errorf("url", "%v", err))
 	}

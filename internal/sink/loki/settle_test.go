@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -129,6 +131,86 @@ func TestOneEntryRefusedWithUnknownWords(t *testing.T) {
 	}
 	if n := len(s.take()); n > 21 { // 2·log₂N + 1
 		t.Errorf("%d requests", n)
+	}
+}
+
+// One entry that is refused with words that name none is found in at most 2·log₂N
+// requests wherever it is and however long the others are; it is rejected with the
+// server's own words, and the rest is delivered.
+func TestAPoisonedEntryIsFoundInFewRequests(t *testing.T) {
+	const poison = "poison"
+	s := newServer(t, func(w http.ResponseWriter, p pushed) {
+		if slices.Contains(p.lines(), poison) {
+			answer(400, "I do not like this")(w, p)
+			return
+		}
+		ok(w, p)
+	})
+	for _, n := range []int{1, 2, 3, 16, 100} {
+		for at := 0; at < n; at += 1 + n/20 {
+			for _, size := range []func(int) int{
+				func(int) int { return 20 },
+				func(i int) int { return 1 << min(i, 12) }, // each as long as all before
+			} {
+				b := &record.Batch{Source: source("a")}
+				for i := range n {
+					line := fmt.Sprintf("%d-%d-%d %s", n, at, i, strings.Repeat("x", size(i)))
+					if i == at {
+						line = poison
+					}
+					b.Append(int64(1e18)+int64(i), record.Stdout, []byte(line))
+				}
+				got := rejections(t, open(t, s.URL, nil).Send(t.Context(), views(b)))
+				if len(got) != 1 || got[0].Entry != at || got[0].Detail != "I do not like this" {
+					t.Fatalf("entry %d of %d: rejected %v", at, n, got)
+				}
+				requests := s.take()
+				s.mu.Lock()
+				clear(s.stored)
+				s.mu.Unlock()
+				alone := slices.IndexFunc(requests, func(p pushed) bool { return slices.Equal(p.lines(), []string{poison}) }) + 1
+				depth := bits.Len(uint(n - 1)) // log₂N, rounded up
+				if alone < 1 || alone > depth+2 || len(requests) > 2*depth+1 {
+					t.Fatalf("entry %d of %d: alone in request %d of %d; want it by %d of %d", at, n, alone, len(requests), depth+2, 2*depth+1)
+				}
+			}
+		}
+	}
+}
+
+// The same among streams that share a request.
+func TestAPoisonedEntryAmongStreamsIsFoundInFewRequests(t *testing.T) {
+	const streams, each = 64, 8
+	for _, at := range []int{0, 1, 31, 63} {
+		s := newServer(t, ok)
+		k := open(t, s.URL, nil)
+		var batches []*record.Batch
+		for i := range streams {
+			batches = append(batches, lines(source(fmt.Sprint("s", i)), each, 10))
+		}
+		if err := k.Send(t.Context(), views(batches...)); err != nil { // so that they may share
+			t.Fatal(err)
+		}
+		s.take()
+		bad := fmt.Sprintf(`{app="s%d"`, at)
+		s.set(func(w http.ResponseWriter, p pushed) {
+			for _, st := range p.streams {
+				for _, e := range st.entries {
+					if strings.HasPrefix(st.labels, bad) && strings.HasPrefix(e.line, "5 ") {
+						answer(400, "I do not like this")(w, p)
+						return
+					}
+				}
+			}
+			ok(w, p)
+		})
+		got := rejections(t, k.Send(t.Context(), views(batches...)))
+		if len(got) != 1 || got[0].View != at || got[0].Entry != 5 {
+			t.Fatalf("stream %d: rejected %v", at, got)
+		}
+		if n := len(s.take()); n > 2*9+1 { // 2·log₂(64·8), and the first
+			t.Errorf("stream %d: %d requests", at, n)
+		}
 	}
 }
 

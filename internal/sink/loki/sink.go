@@ -161,9 +161,10 @@ func (s *Sink) deliver(ctx context.Context) error {
 	return s.sendShared(ctx, shared)
 }
 
-// sendShared sends several streams in one request. When Loki has anything to say
-// about it, each is sent alone, so that the answer tells which one it is about; Loki
-// ignores what it has already.
+// sendShared sends several streams in one request. When Loki has anything to say about
+// it, they are sent in halves until the answer tells which one it is about; Loki ignores
+// what it has already. What the ingester says may hide what it refused of others, so
+// then each goes alone.
 func (s *Sink) sendShared(ctx context.Context, groups []*group) error {
 	switch len(groups) {
 	case 0:
@@ -184,16 +185,36 @@ func (s *Sink) sendShared(ctx context.Context, groups []*group) error {
 		}
 		return err
 	}
-	for _, g := range groups {
-		if result.verdict == accepted {
+	switch {
+	case result.verdict == accepted:
+		for _, g := range groups {
 			s.settled = append(s.settled, g.refs)
-			continue
 		}
+		return nil
+	case result.verdict == refused && !parse(result.answer.Body, result.answer.Cut).fromIngester:
+		return s.sharedHalves(ctx, groups, true)
+	case result.verdict == tooLarge:
+		return s.sharedHalves(ctx, groups, false)
+	}
+	for _, g := range groups {
 		if err := s.sendAlone(ctx, g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sharedHalves is halves for streams.
+func (s *Sink) sharedHalves(ctx context.Context, groups []*group, someRefused bool) error {
+	before, at := len(s.rejected), len(groups)/2
+	if err := s.sendShared(ctx, groups[:at]); err != nil {
+		return err
+	}
+	second := groups[at:]
+	if someRefused && len(second) > 1 && len(s.rejected) == before {
+		return s.sharedHalves(ctx, second, true)
+	}
+	return s.sendShared(ctx, second)
 }
 
 // sendAlone sends one stream, in parts of at most the request size.

@@ -16,7 +16,9 @@ import (
 type words struct {
 	wholeStream bool // its labels are refused, so all entries are
 	metadata    bool // the structured metadata is refused
-	complete    bool // every word was understood: the counts are all there is
+	// fromIngester: these are the ingester's words, which are about one stream of several.
+	fromIngester bool
+	complete     bool // every word was understood: the counts are all there is
 
 	old      said
 	new      said
@@ -49,6 +51,7 @@ func parse(body []byte, cut bool) words {
 	w := words{}
 	p := parser{rest: strings.TrimSpace(string(body))}
 	if strings.HasPrefix(p.rest, "entry with timestamp ") || strings.HasPrefix(p.rest, "user '") {
+		w.fromIngester = true
 		w.complete = w.ingesterForm(p.rest) && !cut
 		return w
 	}
