@@ -58,7 +58,9 @@ func (w *Writer) load() error {
 	return nil
 }
 
-// look counts the whole lines of a file and cuts what follows the last of them.
+// look counts the whole lines of a file and cuts what follows the last of them. A NUL is
+// in no line: where one is, a power cut took pages that had not been synced, and nothing
+// that follows was taken.
 func (w *Writer) look(f *file, buf []byte) error {
 	file, err := w.fs.Open(f.name(), 0)
 	if err != nil {
@@ -77,12 +79,17 @@ func (w *Writer) look(f *file, buf []byte) error {
 func count(r spool.File, f *file, buf []byte) error {
 	for off := int64(0); ; {
 		n, err := r.ReadAt(buf, off)
-		f.lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
-		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+		b := buf[:n]
+		nul := bytes.IndexByte(b, 0)
+		if nul >= 0 {
+			b = b[:nul]
+		}
+		f.lines += int64(bytes.Count(b, []byte{'\n'}))
+		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
 			f.size = off + int64(i) + 1
 		}
 		off += int64(n)
-		if errors.Is(err, io.EOF) {
+		if nul >= 0 || errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -14,6 +14,10 @@ type segment struct {
 	file  File // open while there is something to write or to sync
 	fresh bool // its name is not durable yet
 
+	foreign bool   // made under another name; only while loading
+	holes   []hole // damage between its records that is counted already
+	keep    bool   // the disk could not read all of it: it is set aside, not removed
+
 	size, synced           int64 // bytes; what is read ends at synced
 	lines, syncedLines     int64
 	batches, syncedBatches int64
@@ -74,6 +78,15 @@ func (s *Spool) syncSegments() (durable, dropped uint64, err error) {
 	return s.durable, 0, nil
 }
 
+// end is the count of lines up to which records were synced.
+func (s *Spool) end() uint64 {
+	end := s.written
+	for _, seg := range s.segments {
+		end -= uint64(seg.lines - seg.syncedLines)
+	}
+	return end
+}
+
 func (s *Spool) unsynced() *segment {
 	for _, seg := range s.segments {
 		if seg.size > seg.synced {
@@ -99,6 +112,7 @@ func (s *Spool) syncSegment(seg *segment) error {
 	}
 	seg.synced, seg.syncedLines, seg.syncedBatches, seg.fresh = size, lines, batches, false
 	s.durable = last
+	_ = s.position.mark(s.end()) // what failed is met again by the position's next sync
 	if seg != s.active && seg.size == seg.synced {
 		return seg.close()
 	}
