@@ -175,7 +175,9 @@ func (l *Lane) send(ctx context.Context, views []record.View) error {
 }
 
 func (l *Lane) recovered(failing time.Time) {
-	l.board.Set(l.component(), health.Healthy, "")
+	if !l.queue.Broken() { // or nobody would see that the spool failed
+		l.board.Set(l.component(), health.Healthy, "")
+	}
 	if !failing.IsZero() {
 		l.log.Info("delivery works again")
 	}
