@@ -44,7 +44,7 @@ func (s *Spool) load() error {
 	}
 	s.lastSeq, s.durable, s.written = l.seen, l.seen, l.expected
 	s.reader.last = pos.now.seq
-	pos.now.end = l.expected
+	pos.now.end, pos.now.endKnown = l.expected, true
 	if !found {
 		pos.now.lines = l.first
 		err = pos.create()
@@ -204,6 +204,9 @@ func (l *loading) count(seg *segment, h head, id string) {
 // missing counts what is lost before the count of lines at which the next record is, or
 // at which all ended.
 func (l *loading) missing(next uint64) {
+	if now := &l.s.position.now; now.endKnown {
+		next = min(next, now.end) // what was never synced was never ours
+	}
 	if l.known && next > l.expected {
 		l.s.damage.LostLines += int64(next - l.expected)
 		for _, t := range l.tails {

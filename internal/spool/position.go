@@ -29,6 +29,7 @@ type position struct {
 	salt            uint32
 	generation      uint64
 	seq, lines, end uint64
+	endKnown        bool
 }
 
 type positionFile struct {
@@ -72,7 +73,7 @@ func decodePosition(b []byte) (p position, ok bool, err error) {
 	}
 	p = position{salt: le.Uint32(b[12:]), generation: le.Uint64(b[16:]), seq: le.Uint64(b[24:]), lines: le.Uint64(b[32:])}
 	if v > 1 {
-		p.end = le.Uint64(b[40:])
+		p.end, p.endKnown = le.Uint64(b[40:]), true
 	}
 	return p, true, nil
 }
