@@ -156,7 +156,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 		if retry := (*sink.RetryError)(nil); errors.As(err, &retry) {
 			wait = max(wait, retry.After)
 		}
-		l.board.Set(l.component(), health.Degraded, err.Error())
+		l.degraded(err)
 		if now := time.Now(); now.Sub(failing) >= remindEvery {
 			l.log.Warn("delivery failed; trying again without end, nothing is lost", "error", err, "next_try_in", wait.Round(time.Millisecond), "lines_waiting", l.queue.Stats().MemoryLines)
 			failing = now
@@ -174,8 +174,16 @@ func (l *Lane) send(ctx context.Context, views []record.View) error {
 	return err
 }
 
+// degraded tells of a failed delivery; a spool that failed a moment ago is told instead,
+// or nobody would see it.
+func (l *Lane) degraded(err error) {
+	if !l.queue.Broken() {
+		l.board.Set(l.component(), health.Degraded, err.Error())
+	}
+}
+
 func (l *Lane) recovered(failing time.Time) {
-	if !l.queue.Broken() { // or nobody would see that the spool failed
+	if !l.queue.Broken() {
 		l.board.Set(l.component(), health.Healthy, "")
 	}
 	if !failing.IsZero() {

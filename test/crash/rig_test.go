@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -223,6 +224,7 @@ type options struct {
 	wrap     func(spool.FS) spool.FS
 	frozen   func() bool
 	spoolMax int64
+	segment  int64
 }
 
 // openRig opens what is in dir and starts delivering; the sources do not run yet.
@@ -236,9 +238,7 @@ func openRig(dir string, j journal, o options) (r *rig, err error) {
 	if o.frozen == nil {
 		o.frozen = func() bool { return false }
 	}
-	if o.spoolMax == 0 {
-		o.spoolMax = 64 << 10
-	}
+	o.spoolMax, o.segment = cmp.Or(o.spoolMax, 64<<10), cmp.Or(o.segment, 2<<10)
 	log := slog.New(slog.DiscardHandler)
 	r = &rig{journal: j, disk: o.disk, frozen: o.frozen, sink: &scripted{journal: j, got: map[string]int{}}}
 	var dead *deadletter.Writer
@@ -250,7 +250,7 @@ func openRig(dir string, j journal, o options) (r *rig, err error) {
 		if under, err = spool.Dir(filepath.Join(dir, "spool", sinkName)); err != nil {
 			return
 		}
-		if r.spool, err = spool.Open("", o.spoolMax, spool.Options{FS: o.wrap(under), SegmentBytes: 2 << 10}); err != nil {
+		if r.spool, err = spool.Open("", o.spoolMax, spool.Options{FS: o.wrap(under), SegmentBytes: o.segment}); err != nil {
 			return
 		}
 		if under, err = spool.Dir(filepath.Join(dir, deadletter.Dir, sinkName)); err == nil {
@@ -320,10 +320,10 @@ func (r *rig) watch(ctx context.Context) {
 	}
 }
 
-// sinkIsDown tells whether the lane has found out.
-func (r *rig) sinkIsDown() bool {
+// ails tells whether health has a component for a reason that contains why.
+func (r *rig) ails(component, why string) bool {
 	for _, c := range r.board.Report().Components {
-		if strings.Contains(c.Reason, errDown.Error()) {
+		if c.Name == component && strings.Contains(c.Reason, why) {
 			return true
 		}
 	}

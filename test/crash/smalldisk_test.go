@@ -73,7 +73,7 @@ func fillAndFree(dir string) (res smallDiskResult, err error) {
 		return res, err
 	}
 	journal := &ledgerJournal{ledger: newLedger()}
-	r, err := openRig(filepath.Join(dir, "data"), journal, options{sources: 3, lines: smallDiskLines, spoolMax: 64 << 20})
+	r, err := openRig(filepath.Join(dir, "data"), journal, options{sources: 3, lines: smallDiskLines, spoolMax: 64 << 20, segment: 64 << 10})
 	if err != nil {
 		return res, err
 	}
@@ -85,27 +85,23 @@ func fillAndFree(dir string) (res smallDiskResult, err error) {
 	if err := r.sources[1].run(ctx, batchLines); err != nil {
 		return res, err
 	}
-	if err := eventually("a lease of the first stream", r.sinkIsDown); err != nil {
+	if err := eventually("a lease of the first stream", func() bool { return r.ails("sink."+sinkName, errDown.Error()) }); err != nil {
 		return res, err
 	}
 	stream := r.sources[2]
 	ran := make(chan error, 1)
 	go func() { ran <- errors.Join(stream.run(ctx, smallDiskLines), stream.settle(ctx)) }()
 	acked := func() int64 { return journal.sum(func(l *ledger) map[int]int64 { return l.acked }) }
-	if err := eventually("a full disk", func() bool {
-		journal.mu.Lock()
-		defer journal.mu.Unlock()
-		return journal.hurt > 0
-	}); err != nil {
+	if err := eventually("a full disk", func() bool { return r.ails("sink."+sinkName, "no space left") }); err != nil {
 		return res, err
 	}
 	res.Filled = true
-	full := acked()
+	full := journal.sum(func(l *ledger) map[int]int64 { return l.read })
 	if err := os.Remove(heavy); err != nil {
 		return res, err
 	}
 	freed := time.Now()
-	if err := eventually("acknowledgements when there is room again", func() bool { return acked() > full+100 }); err != nil {
+	if err := eventually("acknowledgements when there is room again", func() bool { return acked() > full }); err != nil {
 		return res, err
 	}
 	res.Resumed = time.Since(freed)

@@ -282,7 +282,7 @@ func TestEverySystemCallFailsOnce(t *testing.T) {
 	g.SetLimit(6) // a spool that failed is left alone for five seconds
 	for _, call := range slices.Sorted(maps.Keys(most)) {
 		for _, errno := range []string{"EIO", "ENOSPC"} {
-			tries := some(1, 12)
+			tries := some(3, 12)
 			done := map[int]bool{}
 			for i := range tries {
 				n := 1 + (most[call]*i+r.IntN(most[call]))/tries
