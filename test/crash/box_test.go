@@ -205,7 +205,10 @@ func (n *node) Fsync(context.Context, fusefs.FileHandle, uint32) syscall.Errno {
 		n.box.add(event{op: opSyncDir, dir: n.number})
 		return 0
 	}
-	if n.box.failing != nil && n.box.failing() {
+	n.box.mu.Lock()
+	failing := n.box.failing
+	n.box.mu.Unlock()
+	if failing != nil && failing() {
 		n.box.add(event{op: opSyncFail, file: n.number})
 		return syscall.EIO
 	}

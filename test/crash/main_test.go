@@ -98,11 +98,14 @@ func memDir(t *testing.T) string {
 	return dir
 }
 
-// eventually waits for a condition, for twenty seconds at most.
+// patience is how long anything may take on a busy machine.
+const patience = time.Minute
+
+// eventually waits for a condition.
 func eventually(what string, ok func() bool) error {
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
-			return fmt.Errorf("waited 20 s for %s", what)
+			return fmt.Errorf("waited %v for %s", patience, what)
 		}
 		time.Sleep(200 * time.Microsecond)
 	}

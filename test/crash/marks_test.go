@@ -172,7 +172,7 @@ func TestNothingIsAcknowledgedAboveTheFsyncMark(t *testing.T) {
 			_ = q.Sync()
 		}
 	}
-	for end := time.Now().Add(2 * time.Minute); acked.Load() < n; {
+	for end := time.Now().Add(5 * patience); acked.Load() < n; {
 		select {
 		case id := <-again:
 			put(id)

@@ -55,6 +55,7 @@ func (k *killable) wrap(fs spool.FS) spool.FS {
 // and a last one that comes to its end. The sources have lines for all of them.
 func lives(ctx context.Context, dir string, b *box, rng *rand.Rand) error {
 	var mu sync.Mutex
+	fates := rand.New(rand.NewPCG(rng.Uint64(), 5)) // of fsyncs; guarded by mu
 	for life := range cutLives {
 		last := life == cutLives-1
 		k := &killable{journal: b}
@@ -68,7 +69,7 @@ func lives(ctx context.Context, dir string, b *box, rng *rand.Rand) error {
 			b.failing = func() bool {
 				mu.Lock()
 				defer mu.Unlock()
-				return rng.IntN(40) == 0
+				return fates.IntN(40) == 0
 			}
 		}
 		b.mu.Unlock()
@@ -84,7 +85,7 @@ func lives(ctx context.Context, dir string, b *box, rng *rand.Rand) error {
 		}
 		limit := 300 * time.Millisecond
 		if last {
-			limit = 20 * time.Second
+			limit = patience
 		}
 		lived, cancel := context.WithTimeout(ctx, limit)
 		err = r.load(lived)
@@ -141,7 +142,7 @@ func recorded(t *testing.T, rng *rand.Rand) []event {
 	if err != nil {
 		t.Fatalf("mount a FUSE disk: %v; the test needs /dev/fuse, and fusermount3 or root", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	err = lives(ctx, mount, b, rng)
 	if err := errors.Join(err, unmount()); err != nil {

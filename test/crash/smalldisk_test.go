@@ -16,8 +16,8 @@ import (
 
 const (
 	smallDisk      = 8 << 20
-	ballast        = 6 << 20
-	smallDiskLines = 40_000
+	ballast        = 7 << 20
+	smallDiskLines = 20_000
 )
 
 // smallDiskResult is what the process on the small disk tells.
@@ -77,7 +77,7 @@ func fillAndFree(dir string) (res smallDiskResult, err error) {
 	if err != nil {
 		return res, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	r.sink.down.Store(true)
 	// What the lane has taken of a source and tries to send holds that source up after a

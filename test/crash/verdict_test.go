@@ -67,7 +67,7 @@ func judge(dir string, before *ledger, sources int, lines int64) (v verdict, err
 		return v, fmt.Errorf("it does not start: %w", err)
 	}
 	v.up = time.Since(start)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ended := false
 	defer func() {

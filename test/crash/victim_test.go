@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,7 +59,7 @@ func victim() int {
 }
 
 func script(dir string, j journal, disk func(func())) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r, err := openRig(dir, j, options{
 		sources: victimSources, lines: victimLines, disk: disk,
