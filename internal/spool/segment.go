@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -119,29 +120,28 @@ func (s *Spool) syncSegment(seg *segment) error {
 	return nil
 }
 
-// cut drops all that is not synced, and the files it was in from further writing.
+// cut drops all that is not synced, and the files it was in from further writing. The
+// newest goes first: a crash in between leaves no gap that would look like a loss.
 func (s *Spool) cut() error {
 	var errs []error
-	kept := s.segments[:0]
-	for _, seg := range s.segments {
+	gone := map[*segment]bool{}
+	for _, seg := range slices.Backward(s.segments) {
 		if seg.size == seg.synced && seg.file == nil {
-			kept = append(kept, seg)
 			continue
 		}
-		dirty := seg.size > seg.synced
 		s.written -= uint64(seg.lines - seg.syncedLines)
-		if dirty && seg.file != nil {
+		if seg.synced == segmentHead {
+			errs = append(errs, seg.close(), s.fs.Remove(seg.name()))
+			gone[seg] = true
+			continue
+		}
+		if seg.size > seg.synced && seg.file != nil {
 			errs = append(errs, seg.file.Truncate(seg.synced))
 		}
 		seg.size, seg.lines, seg.batches = seg.synced, seg.syncedLines, seg.syncedBatches
 		errs = append(errs, seg.close())
-		if seg.synced == segmentHead {
-			errs = append(errs, s.fs.Remove(seg.name()))
-			continue
-		}
-		kept = append(kept, seg)
 	}
-	clear(s.segments[len(kept):])
-	s.segments, s.active = kept, nil
+	s.segments = slices.DeleteFunc(s.segments, func(seg *segment) bool { return gone[seg] })
+	s.active = nil
 	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@
 package crash
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 // role tells this test binary to be the process that is killed.
@@ -101,13 +104,17 @@ func memDir(t *testing.T) string {
 // patience is how long anything may take on a busy machine.
 const patience = time.Minute
 
+// pause is between two looks at a condition.
+const pause = 200 * time.Microsecond
+
 // eventually waits for a condition.
 func eventually(what string, ok func() bool) error {
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for !ok() {
+		if !task.Sleep(ctx, pause) {
 			return fmt.Errorf("waited %v for %s", patience, what)
 		}
-		time.Sleep(200 * time.Microsecond)
 	}
 	return nil
 }

@@ -159,9 +159,6 @@ func (o *origin) settle(ctx context.Context) error {
 		if o.tracker == nil || o.tracker.Settled() {
 			return nil
 		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("source %d: %w with %d batches out", o.index, err, o.tracker.Outstanding())
-		}
 		if o.failed() {
 			end := o.next
 			if err := o.again(ctx); err != nil {
@@ -171,7 +168,9 @@ func (o *origin) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		time.Sleep(200 * time.Microsecond)
+		if !task.Sleep(ctx, pause) {
+			return fmt.Errorf("source %d: %w with %d batches out", o.index, ctx.Err(), o.tracker.Outstanding())
+		}
 	}
 }
 
@@ -179,10 +178,9 @@ func (o *origin) failed() bool { return o.tracker.Outstanding() == 0 && !o.track
 
 func (o *origin) again(ctx context.Context) error {
 	for o.tracker.Outstanding() > 0 {
-		if ctx.Err() != nil {
+		if !task.Sleep(ctx, pause) {
 			return ctx.Err()
 		}
-		time.Sleep(200 * time.Microsecond)
 	}
 	o.next = offset(o.tracker.Acked())
 	o.tracker = nil

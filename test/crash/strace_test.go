@@ -185,11 +185,11 @@ func counted(t *testing.T, base string) map[string]int {
 
 // tally is what a group of runs adds up to; it is safe for concurrent use.
 type tally struct {
-	mu                                      sync.Mutex
-	runs, hit, refused                      int
-	lines, lost, missing, repeated, explain int64
-	slowest, degraded                       time.Duration
-	bad                                     []string
+	mu                             sync.Mutex
+	runs, hit, refused             int
+	lines, lost, missing, repeated int64
+	slowest, degraded              time.Duration
+	bad                            []string
 }
 
 func (a *tally) add(what string, v verdict, err error) {
