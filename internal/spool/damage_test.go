@@ -213,6 +213,60 @@ func TestALostSegmentIsCounted(t *testing.T) {
 	}
 }
 
+func TestWhatIsLostIsCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20, Options{SegmentBytes: 1})
+	for i := range 5 {
+		appendAll(t, s, batch(source("a"), make([]string, i+1)...))
+	}
+	mustSync(t, s)
+	closeSpool(t, s)
+	names := segments(t, dir)
+	for start, step := range []struct {
+		remove int // a segment, or none
+		lost   int64
+	}{{1, 2}, {-1, 0}, {2, 3}, {4, 5}, {-1, 0}} {
+		if step.remove >= 0 {
+			if err := os.Remove(names[step.remove]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = open(t, dir, 1<<20, Options{})
+		if d := s.Stats().Damage; d.LostLines != step.lost {
+			t.Errorf("start %d: %+v, want %d lost lines", start, d, step.lost)
+		}
+		closeSpool(t, s)
+	}
+}
+
+// A kill leaves records in the system's memory that no fsync has reached. Nobody was
+// promised them, so they are not lost when they are gone at a later start.
+func TestWhatNobodyWasPromisedIsNotLost(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20, Options{SegmentBytes: 1})
+	appendAll(t, s, batch(source("a"), "1"))
+	mustSync(t, s)
+	appendAll(t, s, batch(source("a"), "2"))
+	killed := filepath.Join(t.TempDir(), "killed")
+	copyDir(t, dir, killed)
+	closeSpool(t, s)
+	s = open(t, killed, 1<<20, Options{SegmentBytes: 1})
+	appendAll(t, s, batch(source("a"), "3"))
+	mustSync(t, s)
+	closeSpool(t, s)
+	if err := os.Remove(segments(t, killed)[1]); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, killed, 1<<20, Options{})
+	defer closeSpool(t, s)
+	if d := s.Stats().Damage; d.LostLines != 0 {
+		t.Errorf("%+v", d)
+	}
+	if diff := cmp.Diff([]string{"1: a: 1", "3: a: 3"}, readAll(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestALostPositionRepeatsAndLosesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(string) error{
 		"gone":  os.Remove,

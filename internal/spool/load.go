@@ -44,9 +44,15 @@ func (s *Spool) load() error {
 	}
 	s.lastSeq, s.durable, s.written = l.seen, l.seen, l.expected
 	s.reader.last = pos.now.seq
+	if pos.now.endKnown && pos.now.end < l.expected { // found, and promised to nobody
+		l.gaps = append(l.gaps, span{pos.now.end, l.expected})
+	}
 	pos.now.end, pos.now.endKnown = l.expected, true
 	if !found {
 		pos.now.lines = l.first
+	}
+	pos.now.learn(l.gaps)
+	if !found {
 		err = pos.create()
 	} else {
 		pos.dirty = true // it may be newer in memory than on disk
@@ -78,6 +84,7 @@ type loading struct {
 	known    bool
 	first    uint64 // linesBefore of the very first record
 	started  bool
+	gaps     []span // that were counted
 	tails    []tail // behind the last valid record so far
 }
 
@@ -204,11 +211,14 @@ func (l *loading) count(seg *segment, h head, id string) {
 // missing counts what is lost before the count of lines at which the next record is, or
 // at which all ended.
 func (l *loading) missing(next uint64) {
-	if now := &l.s.position.now; now.endKnown {
+	now := &l.s.position.now
+	if now.endKnown {
 		next = min(next, now.end) // what was never synced was never ours
 	}
-	if l.known && next > l.expected {
-		l.s.damage.LostLines += int64(next - l.expected)
+	gap := span{l.expected, next}
+	if l.known && gap.from < gap.to && now.overlap(gap) < gap.to-gap.from {
+		l.s.damage.LostLines += int64(gap.to - gap.from - now.overlap(gap))
+		l.gaps = append(l.gaps, gap)
 		for _, t := range l.tails {
 			l.s.quarantine(t.seg.file, t.seg.id, t.hole)
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -17,7 +18,8 @@ import (
 const (
 	positionName = "position"
 	slotSize     = 512
-	slotBytes    = 52
+	slotBytes    = 56 + maxSpans*16 + 4
+	maxSpans     = 16
 )
 
 var positionMagic = [8]byte{'L', 'C', 'S', 'P', 'P', 'O', 'S', 0}
@@ -30,6 +32,30 @@ type position struct {
 	generation      uint64
 	seq, lines, end uint64
 	endKnown        bool
+	// known are lines whose absence is no news, the latest maxSpans runs of them: they
+	// were counted as lost at an earlier start, or nobody was ever promised them.
+	known []span
+}
+
+// span is a run of lines by their count, [from, to).
+type span struct{ from, to uint64 }
+
+// overlap returns how many lines of s are known.
+func (p *position) overlap(s span) (n uint64) {
+	for _, k := range p.known {
+		if from, to := max(k.from, s.from), min(k.to, s.to); from < to {
+			n += to - from
+		}
+	}
+	return n
+}
+
+// learn adds spans and forgets what is delivered, or beyond the end: its numbers are given
+// out again.
+func (p *position) learn(spans []span) {
+	p.known = append(slices.Clone(p.known), spans...)
+	p.known = slices.DeleteFunc(p.known, func(s span) bool { return s.to <= p.lines || s.to > p.end })
+	p.known = p.known[max(0, len(p.known)-maxSpans):]
 }
 
 type positionFile struct {
@@ -55,6 +81,12 @@ func (p *position) encode() []byte {
 	le.PutUint64(b[32:], p.lines)
 	le.PutUint64(b[40:], p.end)
 	le.PutUint32(b[48:], crc32.Checksum(b[:48], castagnoli))
+	le.PutUint32(b[52:], uint32(len(p.known)))
+	for i, s := range p.known {
+		le.PutUint64(b[56+i*16:], s.from)
+		le.PutUint64(b[64+i*16:], s.to)
+	}
+	le.PutUint32(b[slotBytes-4:], crc32.Checksum(b[52:slotBytes-4], castagnoli))
 	return b
 }
 
@@ -74,6 +106,13 @@ func decodePosition(b []byte) (p position, ok bool, err error) {
 	p = position{salt: le.Uint32(b[12:]), generation: le.Uint64(b[16:]), seq: le.Uint64(b[24:]), lines: le.Uint64(b[32:])}
 	if v > 1 {
 		p.end, p.endKnown = le.Uint64(b[40:]), true
+		n := le.Uint32(b[52:])
+		if n > maxSpans || le.Uint32(b[slotBytes-4:]) != crc32.Checksum(b[52:slotBytes-4], castagnoli) {
+			return p, true, nil
+		}
+		for i := range int(n) {
+			p.known = append(p.known, span{le.Uint64(b[56+i*16:]), le.Uint64(b[64+i*16:])})
+		}
 	}
 	return p, true, nil
 }
