@@ -13,7 +13,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench scenarios load soak clean
+.PHONY: help demo test build lint bench scenarios load soak crash clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it 
 	@exec bin/demo -agent bin/log_capturer
 
 test: ## Run all tests, with a real Docker engine and a real Loki; ARGS="-run X" is passed on
-	@scripts/setup cc engine loki podman
+	@scripts/setup cc engine loki podman strace
 	@scripts/test $(ARGS)
 
 build: ## Build bin/log_capturer, static
@@ -50,6 +50,10 @@ load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE
 soak: ## Turn 50 streams over and over for 30 minutes and look for leaks; REPORT=FILE, ARGS="-for 2h"
 	@scripts/setup engine
 	go test -tags load -count=1 -timeout 25h -v -run '^TestSoak' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
+
+crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
+	@scripts/setup strace
+	LOG_CAPTURER_CRASH=full $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/crash $(ARGS)
 
 clean: ## Remove what was built here; the cache with Loki stays
 	rm -rf bin

@@ -160,6 +160,33 @@ func TestTheNumbersSurviveARestartAndATornLineDoesNot(t *testing.T) {
 	}
 }
 
+// A power cut leaves NULs where a page was not written yet, and later pages behind it.
+func TestPagesThatAPowerCutTookAreCutOff(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 1<<20, Options{})
+	if err := write(w, letters("kept\x00")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := files(t, dir)[0]
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(strings.Repeat("\x00", 100) + "\"}\n{\"line\":\"never taken\"}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w = open(t, dir, 1<<20, Options{})
+	if s := w.Stats(); s.Lines != 1 || len(read(t, dir)) != 1 {
+		t.Errorf("%+v, %v", s, read(t, dir))
+	}
+}
+
 func TestTheCapRemovesTheOldestAndCountsIt(t *testing.T) {
 	dir := t.TempDir()
 	const max = 32 << 10

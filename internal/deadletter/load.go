@@ -72,7 +72,9 @@ func (w *Writer) load() error {
 	return nil
 }
 
-// look counts the whole lines of a file and cuts what follows the last of them.
+// look counts the whole lines of a file and cuts what follows the last of them. A NUL is
+// in no line: where one is, a power cut took pages that had not been synced, and nothing
+// that follows was taken.
 func (w *Writer) look(f *file) error {
 	file, err := w.fs.Open(f.name(), 0)
 	if err != nil {
@@ -81,6 +83,9 @@ func (w *Writer) look(f *file) error {
 	size, err := file.Size()
 	if err == nil {
 		err = eachLine(file, size, func(_ int, line []byte) bool {
+			if bytes.IndexByte(line, 0) >= 0 {
+				return false
+			}
 			f.count(line)
 			return true
 		})

@@ -32,7 +32,7 @@ func (b *breaker) failed(err error) time.Duration {
 	}
 	now := time.Now()
 	l.down.Store(true)
-	l.board.Set(l.component(), health.Degraded, err.Error()+"; next try at "+now.Add(wait).UTC().Format(time.RFC3339))
+	l.report(health.Degraded, err.Error()+"; next try at "+now.Add(wait).UTC().Format(time.RFC3339))
 	if now.Sub(b.told) >= remindEvery {
 		l.log.Warn("delivery failed; trying again without end, nothing is lost", "error", err, "next_try_in", wait.Round(time.Millisecond), "lines_waiting", l.queue.Stats().MemoryLines)
 		b.told = now
@@ -44,7 +44,7 @@ func (b *breaker) failed(err error) time.Duration {
 func (b *breaker) passed() {
 	l := b.lane
 	l.down.Store(false)
-	l.board.Set(l.component(), health.Healthy, "")
+	l.report(health.Healthy, "")
 	if !b.told.IsZero() {
 		l.log.Info("delivery works again")
 	}

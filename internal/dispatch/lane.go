@@ -279,6 +279,14 @@ func (l *Lane) send(ctx context.Context, views []record.View) error {
 	return err
 }
 
+// report shows the state of deliveries; a spool that failed a moment ago is shown instead,
+// or nobody would see it.
+func (l *Lane) report(status health.Status, reason string) {
+	if !l.queue.Broken() {
+		l.board.Set(l.component(), status, reason)
+	}
+}
+
 // bury writes refused entries to the dead letters, until the disk takes them.
 func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rejection, first time.Time) bool {
 	pause := l.backoff()

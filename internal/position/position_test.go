@@ -1,9 +1,12 @@
 package position
 
 import (
+	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,6 +143,69 @@ func TestDamagedPositionsFallBackToTheGenerationBefore(t *testing.T) {
 				t.Errorf("got %+v, want the generation before", got)
 			}
 		})
+	}
+}
+
+// later makes a valid file of the version after ours.
+func later(t *testing.T, path string) {
+	t.Helper()
+	body := []byte(`{"a":{"file":{"offset":9}}}`)
+	data := append(fmt.Appendf(nil, header, version+1, crc32.Checksum(body, castagnoli)), body...)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALaterVersionIsKeptAndTheGenerationBeforeUsed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	s := store(t, dir)
+	for _, offset := range []int64{1, 2} {
+		s.Set("a", at(offset))
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later(t, path)
+	if got := store(t, dir).Get("a"); got.File == nil || got.File.Offset != 1 {
+		t.Errorf("got %+v, want the generation before", got)
+	}
+	if _, err := os.Stat(path + ".later"); err != nil {
+		t.Errorf("the later version was not kept: %v", err)
+	}
+
+	later(t, path)
+	later(t, path+".prev")
+	before, _ := os.ReadFile(path)
+	_, err := OpenStore(dir, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "later version") || !strings.Contains(err.Error(), "run the version that wrote it") {
+		t.Errorf("both are later: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("the file was changed: %q, %v", after, err)
+	}
+}
+
+// The first save after damage has only .prev to fall back on until it is through.
+func TestTheOnlyGenerationStaysUntilTheNextIsThere(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	s := store(t, dir)
+	for _, offset := range []int64{1, 2} {
+		s.Set("a", at(offset))
+		if err := s.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store(t, dir) // puts the empty one aside
+	if err := keepPrevious(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := store(t, dir).Get("a"); got.File == nil || got.File.Offset != 1 {
+		t.Errorf("killed before the rename: got %+v, want the generation before", got)
 	}
 }
 

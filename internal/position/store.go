@@ -23,7 +23,12 @@ const FileName = "positions"
 // at most what was acknowledged in that time is read again.
 const SaveInterval = time.Second
 
-const header = "log_capturer positions v1 crc32c=%08x\n"
+// Every version keeps the form of the first line, so that a later one can be told from
+// damage.
+const (
+	version = 1
+	header  = "log_capturer positions v%d crc32c=%08x\n"
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -41,29 +46,66 @@ type Store struct {
 	saving  sync.Mutex
 }
 
-// OpenStore reads the positions in dir. A damaged file is put aside with a warning
-// and the previous generation is used; with neither, everything is read from the start.
+// errVersion tells of a file that a later program wrote.
+var errVersion = errors.New("it was written by a later version")
+
+// OpenStore reads the positions in dir. A damaged file, or one of a later version, is put
+// aside with a warning, one that the disk cannot read is left, and the previous generation
+// is used. Where that has another version or cannot be read either, the error says so and
+// nothing is changed; where both are damaged or none is there, everything is read from
+// the start.
 func OpenStore(dir string, log *slog.Logger) (*Store, error) {
 	s := &Store{path: filepath.Join(dir, FileName), log: log, cursors: map[string]Cursor{}}
-	for _, path := range []string{s.path, s.path + ".prev"} {
-		cursors, err := load(path)
-		if err == nil {
-			s.cursors = cursors
-			return s, nil
+	prev := s.path + ".prev"
+	cursors, err := load(s.path)
+	if err != nil {
+		var prevErr error
+		if cursors, prevErr = load(prev); prevErr != nil {
+			return s, s.neither(err, prevErr)
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("read positions %s: %w; run as the user who owns data_dir", path, err)
-		}
-		log.Warn("positions are damaged; using the generation before, some entries may be sent again", "file", path, "error", err)
-		if err := os.Rename(path, path+".damaged"); err != nil {
-			return nil, fmt.Errorf("put aside damaged positions %s: %w", path, err)
+		if err := s.putAside(s.path, err); err != nil {
+			return nil, err
 		}
 	}
+	s.cursors = cursors
 	return s, nil
 }
+
+// neither decides what to do without a generation that can be used: an error where a
+// person can still get at the positions.
+func (s *Store) neither(err, prevErr error) error {
+	for path, err := range map[string]error{s.path: err, s.path + ".prev": prevErr} {
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errDamaged):
+		case errors.Is(err, errVersion):
+			return fmt.Errorf("read positions %s: %w; nothing was changed: run the version that wrote it, or move the file away to read every log from its start", path, err)
+		default:
+			return fmt.Errorf("read positions %s: %w; run as the user who owns data_dir, on a disk that works, or move the file away to read every log from its start", path, err)
+		}
+	}
+	return errors.Join(s.putAside(s.path, err), s.putAside(s.path+".prev", prevErr))
+}
+
+// putAside keeps a file that cannot be used under another name.
+func (s *Store) putAside(path string, why error) error {
+	suffix := ".damaged"
+	switch {
+	case errors.Is(why, fs.ErrNotExist):
+		return nil
+	case errors.Is(why, errVersion):
+		suffix = ".later"
+	case !errors.Is(why, errDamaged): // it may be readable again; the next save replaces it
+		s.log.Warn("positions cannot be read; using the generation before, some entries may be sent again", "file", path, "error", why)
+		return nil
+	}
+	s.log.Warn("positions are put aside; going on without them, some entries may be sent again", "file", path, "kept_as", path+suffix, "error", why)
+	if err := os.Rename(path, path+suffix); err != nil {
+		return fmt.Errorf("put aside positions %s: %w", path, err)
+	}
+	return nil
+}
+
+var errDamaged = errors.New("it is damaged")
 
 func load(path string) (map[string]Cursor, error) {
 	data, err := os.ReadFile(path)
@@ -71,16 +113,20 @@ func load(path string) (map[string]Cursor, error) {
 		return nil, err
 	}
 	line, body, ok := bytes.Cut(data, []byte("\n"))
+	var v int
 	var sum uint32
-	if _, err := fmt.Sscanf(string(line)+"\n", header, &sum); err != nil || !ok {
-		return nil, fmt.Errorf("first line %.60q is not that of a positions file", line)
+	if _, err := fmt.Sscanf(string(line)+"\n", header, &v, &sum); err != nil || !ok {
+		return nil, fmt.Errorf("%w: its first line is %.60q", errDamaged, line)
 	}
 	if got := crc32.Checksum(body, castagnoli); got != sum {
-		return nil, fmt.Errorf("checksum is %08x, the header says %08x", got, sum)
+		return nil, fmt.Errorf("%w: its checksum is %08x, its first line says %08x", errDamaged, got, sum)
+	}
+	if v > version {
+		return nil, fmt.Errorf("%w (%d; this program knows %d)", errVersion, v, version)
 	}
 	cursors := map[string]Cursor{}
 	if err := json.Unmarshal(body, &cursors); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return cursors, nil
 }
@@ -164,7 +210,7 @@ func (s *Store) Save() (err error) {
 	if err != nil {
 		return fmt.Errorf("encode positions: %w", err)
 	}
-	if err := s.write(append(fmt.Appendf(nil, header, crc32.Checksum(body, castagnoli)), body...)); err != nil {
+	if err := s.write(append(fmt.Appendf(nil, header, version, crc32.Checksum(body, castagnoli)), body...)); err != nil {
 		return fmt.Errorf("save positions %s: %w; free some space or mend the permissions of data_dir", s.path, err)
 	}
 	s.mu.Lock()
@@ -175,7 +221,7 @@ func (s *Store) Save() (err error) {
 
 func (s *Store) write(data []byte) error {
 	tmp := s.path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := createNew(tmp)
 	if err != nil {
 		return err
 	}
@@ -193,17 +239,29 @@ func (s *Store) write(data []byte) error {
 	return syncDir(filepath.Dir(s.path))
 }
 
+// createNew makes a file that nobody has written to: of one whose fsync failed nobody
+// knows what a further one would tell.
+func createNew(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
 // keepPrevious links the current generation to .prev, so that there is a valid file
-// under one of the two names at any moment.
+// under one of the two names at any moment. Without a current one .prev stays.
 func keepPrevious(path string) error {
-	prev := path + ".prev"
-	if err := os.Remove(prev); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	link := path + ".link"
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Link(path, prev); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := os.Link(path, link); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return err
 	}
-	return nil
+	return os.Rename(link, path+".prev")
 }
 
 func syncDir(dir string) error {

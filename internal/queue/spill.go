@@ -30,6 +30,13 @@ func (q *Queue) spill(b *record.Batch) error {
 // brokenTime is how long a spool that failed is left alone.
 const brokenTime = 5 * time.Second
 
+// Broken tells whether the spool failed a moment ago and is left alone.
+func (q *Queue) Broken() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Now().Before(q.broken)
+}
+
 func (q *Queue) failed(err error) {
 	q.mu.Lock()
 	q.broken = time.Now().Add(brokenTime)

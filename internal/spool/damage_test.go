@@ -45,6 +45,10 @@ func written(t *testing.T, dir string, n int) (name string, data []byte, starts 
 func TestATornTailIsCutAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
 	name, data, starts, want := written(t, dir, 3)
+	position, err := os.ReadFile(filepath.Join(dir, positionName))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for cut := 0; cut <= len(data); cut++ {
 		if err := os.WriteFile(name, data[:cut], 0o600); err != nil {
 			t.Fatal(err)
@@ -53,8 +57,15 @@ func TestATornTailIsCutAtEveryByte(t *testing.T) {
 		for whole < 3 && starts[whole+1] <= int64(cut) {
 			whole++
 		}
+		if err := os.WriteFile(filepath.Join(dir, positionName), position, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lost := int64(0) // batch i has i lines
+		for i := whole + 1; i <= 3; i++ {
+			lost += int64(i)
+		}
 		s := open(t, dir, 1<<20, Options{})
-		if d := s.Stats().Damage; d.LostLines != 0 || d.Holes != 0 {
+		if d := s.Stats().Damage; d.LostLines != lost || d.Holes != 0 {
 			t.Fatalf("cut at %d: damage %+v", cut, d)
 		}
 		appendAll(t, s, batch(source("b"), "after"))
@@ -92,11 +103,12 @@ func TestAFlippedByteCostsItsRecordAloneAndIsCounted(t *testing.T) {
 				expect = append(expect, want[i])
 				continue
 			}
-			if i == 4 { // the last record is a torn tail
+			damage.LostLines = int64(i + 1)
+			if i == 4 { // behind it is nothing that is valid
 				damage.CutBytes = starts[5] - starts[4]
 				continue
 			}
-			damage.LostLines, damage.Holes = int64(i+1), 1
+			damage.Holes = 1
 		}
 		s := open(t, dir, 1<<20, Options{})
 		if diff := cmp.Diff(damage, s.Stats().Damage); diff != "" {
@@ -106,6 +118,10 @@ func TestAFlippedByteCostsItsRecordAloneAndIsCounted(t *testing.T) {
 		if diff := cmp.Diff(expect, readAll(t, s)); diff != "" {
 			t.Fatalf("byte %d: %s", at, diff)
 		}
+		if n, want := s.Stats().Damage.Holes, damage.Holes; n != want {
+			t.Fatalf("byte %d: %d holes when all is read, want %d", at, n, want)
+		}
+		quarantined(t, dir, broken, at, starts)
 		if err := s.Commit(5); err != nil {
 			t.Fatal(err)
 		}
@@ -116,6 +132,35 @@ func TestAFlippedByteCostsItsRecordAloneAndIsCounted(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, positionName), position, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// quarantined checks that the damaged record, and it alone, was kept, and removes it.
+func quarantined(t *testing.T, dir string, data []byte, at int, starts []int64) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*"+damagedSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for i := range len(starts) - 1 {
+		if int64(at) >= starts[i] && int64(at) < starts[i+1] {
+			want = data[starts[i]:starts[i+1]]
+		}
+	}
+	var got []byte
+	for _, name := range names {
+		kept, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, kept...)
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("byte %d: %d bytes in quarantine, want the record's %d", at, len(got), len(want))
 	}
 }
 
@@ -168,6 +213,60 @@ func TestALostSegmentIsCounted(t *testing.T) {
 	}
 }
 
+func TestWhatIsLostIsCountedOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20, Options{SegmentBytes: 1})
+	for i := range 5 {
+		appendAll(t, s, batch(source("a"), make([]string, i+1)...))
+	}
+	mustSync(t, s)
+	closeSpool(t, s)
+	names := segments(t, dir)
+	for start, step := range []struct {
+		remove int // a segment, or none
+		lost   int64
+	}{{1, 2}, {-1, 0}, {2, 3}, {4, 5}, {-1, 0}} {
+		if step.remove >= 0 {
+			if err := os.Remove(names[step.remove]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = open(t, dir, 1<<20, Options{})
+		if d := s.Stats().Damage; d.LostLines != step.lost {
+			t.Errorf("start %d: %+v, want %d lost lines", start, d, step.lost)
+		}
+		closeSpool(t, s)
+	}
+}
+
+// A kill leaves records in the system's memory that no fsync has reached. Nobody was
+// promised them, so they are not lost when they are gone at a later start.
+func TestWhatNobodyWasPromisedIsNotLost(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20, Options{SegmentBytes: 1})
+	appendAll(t, s, batch(source("a"), "1"))
+	mustSync(t, s)
+	appendAll(t, s, batch(source("a"), "2"))
+	killed := filepath.Join(t.TempDir(), "killed")
+	copyDir(t, dir, killed)
+	closeSpool(t, s)
+	s = open(t, killed, 1<<20, Options{SegmentBytes: 1})
+	appendAll(t, s, batch(source("a"), "3"))
+	mustSync(t, s)
+	closeSpool(t, s)
+	if err := os.Remove(segments(t, killed)[1]); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, killed, 1<<20, Options{})
+	defer closeSpool(t, s)
+	if d := s.Stats().Damage; d.LostLines != 0 {
+		t.Errorf("%+v", d)
+	}
+	if diff := cmp.Diff([]string{"1: a: 1", "3: a: 3"}, readAll(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestALostPositionRepeatsAndLosesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(string) error{
 		"gone":  os.Remove,
@@ -206,7 +305,7 @@ func TestATornPositionFallsBackToTheOneBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte{0xff}, 0+30); err != nil { // the slot of generation 2
+	if _, err := f.WriteAt([]byte{0xff}, slotSize+30); err != nil { // the slot that was written last
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/logcapturer/log_capturer/internal/record"
 )
@@ -109,6 +110,7 @@ func decodeEntries(b *record.Batch, h head) error {
 	off := uint64(payloadHead) + uint64(h.sourceLen) + uint64(h.indexLen)
 	end := uint64(len(b.Arena))
 	c := cutter{b: b.Arena[off-uint64(h.indexLen) : off]}
+	b.Entries = slices.Grow(b.Entries, int(h.lines))
 	var last int64
 	for range h.lines {
 		last += c.varint()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -41,18 +42,33 @@ func Dir(dir string) (FS, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the spool's directory: %w; create it, or let data_dir be writable for the agent's user", err)
 	}
-	parent, err := os.Open(filepath.Dir(dir))
-	if err != nil {
-		return nil, fmt.Errorf("open the directory above the spool: %w", err)
-	}
-	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
-		return nil, fmt.Errorf("sync the directory above the spool: %w", err)
+	if err := syncAbove(dir); err != nil {
+		return nil, fmt.Errorf("sync the directories above the spool: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the spool's directory: %w", err)
 	}
 	return dirFS{root}, nil
+}
+
+// syncAbove makes the name of dir durable, and those of spool/ and data_dir above it: any
+// of them may be new, and without its name all that is below is gone after a power cut.
+func syncAbove(dir string) error {
+	for range 3 {
+		dir = filepath.Dir(dir)
+		d, err := os.Open(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // not ours, so we did not make what is in it
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d dirFS) Open(name string, flag int) (File, error) {

@@ -24,10 +24,13 @@ import (
 // the search after a damaged record comes across it, and is turned away at little cost.
 // linesBefore counts the lines of all earlier records; a jump in it is what was lost.
 const (
-	version     = 1
+	segmentVersion  = 1
+	positionVersion = 2
+
 	segmentHead = 32
 	recordHead  = 16
 	payloadHead = 28
+
 	recordMagic = 0xF552434C // "LCR" and a byte that is not valid UTF-8
 	maxPayload  = 1 << 30
 )

@@ -17,6 +17,7 @@ func (s *Spool) load() error {
 	if err != nil {
 		return fmt.Errorf("list the spool's directory: %w", err)
 	}
+	s.kept = s.countKept(names)
 	for _, name := range names {
 		if id, ok := segmentID(name); ok {
 			s.segments = append(s.segments, &segment{id: id})
@@ -37,23 +38,33 @@ func (s *Spool) load() error {
 	for _, seg := range s.segments {
 		l.scan(seg)
 	}
-	if err := s.closeSegments(); err != nil {
+	l.missing(max(l.expected, pos.now.end))
+	if err := errors.Join(s.settle(), s.closeSegments()); err != nil {
 		return err
 	}
 	s.lastSeq, s.durable, s.written = l.seen, l.seen, l.expected
 	s.reader.last = pos.now.seq
+	if pos.now.endKnown && pos.now.end < l.expected { // found, and promised to nobody
+		l.gaps = append(l.gaps, span{pos.now.end, l.expected})
+	}
+	pos.now.end, pos.now.endKnown = l.expected, true
 	if !found {
 		pos.now.lines = l.first
+	}
+	pos.now.learn(l.gaps)
+	if !found {
 		err = pos.create()
 	} else {
 		pos.dirty = true // it may be newer in memory than on disk
+		_ = pos.put()    // where that fails, sync makes it anew
 		err = pos.sync()
 	}
 	if err != nil {
 		return err
 	}
 	s.salt = pos.now.salt
-	return s.removeDone()
+	_ = s.removeDone() // what cannot be removed now is tried again
+	return nil
 }
 
 func (s *Spool) closeSegments() error {
@@ -73,13 +84,23 @@ type loading struct {
 	known    bool
 	first    uint64 // linesBefore of the very first record
 	started  bool
+	gaps     []span // that were counted
+	tails    []tail // behind the last valid record so far
 }
 
-// headers opens the segments and finds their salts. A damaged header takes the salt of
-// the position, or of another segment; where there is none its file is set aside.
+// tail is what follows the last valid record of a segment. It is the trace of a write
+// that was under way, of which nobody was told, unless lines turn out to be missing there.
+type tail struct {
+	seg *segment
+	hole
+}
+
+// headers opens the segments and finds their salts. What was made under another name, or
+// by another spool, is set aside: its numbers would hide our own records. A damaged
+// header takes the spool's salt; where there is none its file is set aside as well.
 func (l *loading) headers() error {
 	s := l.s
-	salt := s.position.now.salt
+	salts := map[uint32]int{}
 	for _, seg := range s.segments {
 		file, err := s.fs.Open(seg.name(), 0)
 		if err != nil {
@@ -89,38 +110,48 @@ func (l *loading) headers() error {
 		if seg.size, err = file.Size(); err != nil {
 			return fmt.Errorf("open spool file %s: %w", seg.name(), err)
 		}
-		own, ok, err := readHeader(file, seg.name())
-		if err != nil {
+		id, salt, ok, err := readHeader(file, seg.name())
+		switch {
+		case errors.Is(err, errUnreadable):
+			seg.keep = true
+		case err != nil:
 			return err
-		}
-		if ok {
-			seg.salt = own
-			if salt == 0 {
-				salt = own
+		case ok:
+			seg.salt, seg.foreign = salt, id != seg.id
+			if !seg.foreign {
+				salts[salt]++
 			}
 		}
 	}
-	s.position.now.salt = salt
+	salt := s.position.now.salt
+	if salt == 0 { // the position is lost: what most segments have
+		for candidate, n := range salts {
+			if n > salts[salt] {
+				salt = candidate
+			}
+		}
+		s.position.now.salt = salt
+	}
 	var errs []error
 	s.segments = slices.DeleteFunc(s.segments, func(seg *segment) bool {
 		if seg.salt == 0 {
 			seg.salt = salt
 		}
-		if seg.salt != 0 {
+		if seg.salt == salt && salt != 0 && !seg.foreign {
 			return false
 		}
-		s.damage.Holes++
-		errs = append(errs, seg.close(), s.fs.Rename(seg.name(), seg.name()+".damaged"))
+		errs = append(errs, seg.close(), s.setAside(seg.name()))
 		return true
 	})
 	return errors.Join(errs...)
 }
 
-// scan counts the valid records of a segment and cuts what follows the last of them.
+// scan counts the valid records of a segment, and notes the holes between them and what
+// follows the last of them.
 func (l *loading) scan(seg *segment) {
 	sc := scanner{file: seg.file, limit: seg.size, salt: seg.salt, buf: l.buf}
 	off, end := min(segmentHead, seg.size), min(segmentHead, seg.size)
-	hole := false
+	tries := 0
 	for off < seg.size {
 		h, err := sc.check(off)
 		var id string
@@ -128,34 +159,36 @@ func (l *loading) scan(seg *segment) {
 			id, err = sc.sourceID(off, h)
 		}
 		if err == nil {
-			if hole {
+			if end < off {
+				seg.holes = append(seg.holes, hole{end, off})
 				l.s.damage.Holes++
-				hole = false
+				l.s.quarantine(seg.file, seg.id, hole{end, off})
 			}
 			l.count(seg, h, id)
 			off += h.size()
 			end = off
 			continue
 		}
-		hole = true
-		if !errors.Is(err, errDamaged) {
-			break // the disk cannot read it: nor will anybody
+		if errors.Is(err, errDamaged) {
+			off, err = sc.next(off + 1)
 		}
-		if off, err = sc.next(off + 1); err != nil {
+		if err == nil {
+			continue
+		}
+		if tries++; tries == readTries {
+			seg.keep = true // what is behind may be whole: nobody cuts it
 			break
 		}
 	}
-	if end < seg.size {
-		l.s.damage.CutBytes += seg.size - end
-		// Where it cannot be cut, nothing behind end is read all the same.
-		_ = seg.file.Truncate(end)
+	if end < seg.size && !seg.keep {
+		l.tails = append(l.tails, tail{seg, hole{end, seg.size}})
 	}
-	seg.size, seg.synced = end, end
+	seg.synced = end
 	seg.syncedLines, seg.syncedBatches = seg.lines, seg.batches
 	seg.lastSeq = l.seen
 }
 
-// count adds a valid record. One that comes again, or is committed, counts as done.
+// count adds a valid record. One that is committed counts as done.
 func (l *loading) count(seg *segment, h head, id string) {
 	if !l.started {
 		l.started, l.first = true, h.linesBefore
@@ -170,9 +203,49 @@ func (l *loading) count(seg *segment, h head, id string) {
 		seg.doneBatches++
 		return
 	}
-	if l.known && h.linesBefore > l.expected {
-		l.s.damage.LostLines += int64(h.linesBefore - l.expected)
-	}
+	l.missing(h.linesBefore)
 	l.seen, l.known, l.expected = h.seq, true, h.linesBefore+uint64(h.lines)
 	l.s.sources[id]++
+}
+
+// missing counts what is lost before the count of lines at which the next record is, or
+// at which all ended.
+func (l *loading) missing(next uint64) {
+	now := &l.s.position.now
+	if now.endKnown {
+		next = min(next, now.end) // what was never synced was never ours
+	}
+	gap := span{l.expected, next}
+	if l.known && gap.from < gap.to && now.overlap(gap) < gap.to-gap.from {
+		l.s.damage.LostLines += int64(gap.to - gap.from - now.overlap(gap))
+		l.gaps = append(l.gaps, gap)
+		for _, t := range l.tails {
+			l.s.quarantine(t.seg.file, t.seg.id, t.hole)
+		}
+	}
+	l.tails = l.tails[:0]
+}
+
+// settle cuts the segments to what is valid in them and syncs them: records that an
+// earlier process left in the system's memory become ours, and cut ones, whose numbers
+// are given out again, cannot come back after a power cut.
+func (s *Spool) settle() error {
+	for _, seg := range s.segments {
+		var err error
+		if cut := seg.size - seg.synced; cut > 0 && !seg.keep {
+			s.damage.CutBytes += cut
+			err = seg.file.Truncate(seg.synced)
+		}
+		seg.size = seg.synced
+		if err == nil {
+			err = seg.file.Sync()
+		}
+		if err == nil {
+			continue
+		}
+		if again := s.rewrite(seg); again != nil {
+			return fmt.Errorf("sync spool file %s: %w; look at the disk of data_dir", seg.name(), errors.Join(err, again))
+		}
+	}
+	return s.fs.Sync()
 }

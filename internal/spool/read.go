@@ -19,7 +19,14 @@ type reader struct {
 	last    uint64
 	out     []handed
 	broken  bool // in a hole that is counted already
+	// failures of the disk to read at off
+	failures int
 }
+
+// readTries is how often a place that the disk cannot read is tried. Then the rest of
+// the segment is given up for now, so that it does not hold up what is behind it; the
+// file is set aside.
+const readTries = 5
 
 // handed is a record that was read and not committed.
 type handed struct {
@@ -108,9 +115,7 @@ func (s *Spool) readable() (*segment, int64, error) {
 		}
 		s.finish(seg)
 	}
-	if err := s.removeDone(); err != nil {
-		return nil, 0, err
-	}
+	_ = s.removeDone() // Commit and Sync tell; what waits in memory is not to wait for it
 	return nil, 0, io.EOF
 }
 
@@ -132,6 +137,12 @@ func (s *Spool) readRecord(seg *segment, limit int64) (*record.Batch, head, erro
 	sc := scanner{file: r.file, limit: limit, salt: seg.salt}
 	b, h, err := s.decode(&sc, r.off)
 	if errors.Is(err, errDamaged) {
+		for _, h := range seg.holes {
+			if r.off == h.from {
+				r.off = h.to
+				return nil, head{}, nil
+			}
+		}
 		sc.buf = make([]byte, chunk)
 		next, err := sc.next(r.off + 1)
 		if err != nil {
@@ -142,13 +153,22 @@ func (s *Spool) readRecord(seg *segment, limit int64) (*record.Batch, head, erro
 			s.damage.Holes++
 		}
 		s.mu.Unlock()
+		s.quarantine(r.file, seg.id, hole{r.off, next})
 		r.off, r.broken = next, next == limit
 		return nil, h, nil
 	}
 	if err != nil {
-		return nil, h, err
+		if r.failures++; r.failures < readTries {
+			return nil, h, err
+		}
+		s.mu.Lock()
+		s.damage.Holes++
+		seg.keep = true
+		s.mu.Unlock()
+		r.off, r.failures = limit, 0
+		return nil, h, nil
 	}
-	r.off, r.broken = r.off+h.size(), false
+	r.off, r.broken, r.failures = r.off+h.size(), false, 0
 	return b, h, nil
 }
 
@@ -253,18 +273,22 @@ func (s *Spool) removeDone() error {
 	if err := s.position.sync(); err != nil {
 		return err
 	}
-	var errs []error
-	for _, seg := range s.segments[:n] {
+	for ; n > 0; n-- {
+		seg := s.segments[0]
 		if s.reader.segment == seg.id {
-			errs = append(errs, s.reader.close())
+			_ = s.reader.close() // it was read only
 		}
-		errs = append(errs, seg.close())
-		if err := s.fs.Remove(seg.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove spool file %s: %w", seg.name(), err))
+		_ = seg.close() // all of it is synced
+		remove := s.fs.Remove
+		if seg.keep {
+			remove = s.setAside
 		}
+		if err := remove(seg.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove spool file %s: %w; it is tried again", seg.name(), err)
+		}
+		s.segments = s.segments[1:]
 	}
-	s.segments = append(s.segments[:0], s.segments[n:]...)
-	return errors.Join(errs...)
+	return nil
 }
 
 // done tells whether a segment can go: sealed, synced, and all of it committed. One

@@ -132,27 +132,30 @@ func (s *scanner) read(b []byte, off int64) error {
 func segmentHeader(id uint64, salt uint32) []byte {
 	b := make([]byte, segmentHead)
 	copy(b, segmentMagic[:])
-	le.PutUint16(b[8:], version)
+	le.PutUint16(b[8:], segmentVersion)
 	le.PutUint32(b[12:], salt)
 	le.PutUint64(b[16:], id)
 	le.PutUint32(b[24:], crc32.Checksum(b[:24], castagnoli))
 	return b
 }
 
-// readHeader returns a segment's salt; found is false when its header is damaged.
-func readHeader(f File, name string) (salt uint32, found bool, err error) {
+var errUnreadable = errors.New("the disk cannot read it")
+
+// readHeader returns the id and the salt that a segment was made with; found is false
+// when its header is damaged.
+func readHeader(f File, name string) (id uint64, salt uint32, found bool, err error) {
 	b := make([]byte, segmentHead)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		if errors.Is(err, io.EOF) {
-			return 0, false, nil
+			return 0, 0, false, nil
 		}
-		return 0, false, fmt.Errorf("read spool file %s: %w", name, err)
+		return 0, 0, false, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	if [8]byte(b[:8]) != segmentMagic || le.Uint32(b[24:]) != crc32.Checksum(b[:24], castagnoli) {
-		return 0, false, nil
+		return 0, 0, false, nil
 	}
-	if v := le.Uint16(b[8:]); v != version {
-		return 0, false, errVersion(name, v)
+	if v := le.Uint16(b[8:]); v != segmentVersion {
+		return 0, 0, false, errVersion(name, v, segmentVersion)
 	}
-	return le.Uint32(b[12:]), true, nil
+	return le.Uint64(b[16:]), le.Uint32(b[12:]), true, nil
 }

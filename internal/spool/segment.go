@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,10 @@ type segment struct {
 	salt  uint32
 	file  File // open while there is something to write or to sync
 	fresh bool // its name is not durable yet
+
+	foreign bool   // made under another name; only while loading
+	holes   []hole // damage between its records that is counted already
+	keep    bool   // the disk could not read all of it: it is set aside, not removed
 
 	size, synced           int64 // bytes; what is read ends at synced
 	lines, syncedLines     int64
@@ -74,6 +79,15 @@ func (s *Spool) syncSegments() (durable, dropped uint64, err error) {
 	return s.durable, 0, nil
 }
 
+// end is the count of lines up to which records were synced.
+func (s *Spool) end() uint64 {
+	end := s.written
+	for _, seg := range s.segments {
+		end -= uint64(seg.lines - seg.syncedLines)
+	}
+	return end
+}
+
 func (s *Spool) unsynced() *segment {
 	for _, seg := range s.segments {
 		if seg.size > seg.synced {
@@ -99,35 +113,35 @@ func (s *Spool) syncSegment(seg *segment) error {
 	}
 	seg.synced, seg.syncedLines, seg.syncedBatches, seg.fresh = size, lines, batches, false
 	s.durable = last
+	_ = s.position.mark(s.end()) // what failed is met again by the position's next sync
 	if seg != s.active && seg.size == seg.synced {
 		return seg.close()
 	}
 	return nil
 }
 
-// cut drops all that is not synced, and the files it was in from further writing.
+// cut drops all that is not synced, and the files it was in from further writing. The
+// newest goes first: a crash in between leaves no gap that would look like a loss.
 func (s *Spool) cut() error {
 	var errs []error
-	kept := s.segments[:0]
-	for _, seg := range s.segments {
+	gone := map[*segment]bool{}
+	for _, seg := range slices.Backward(s.segments) {
 		if seg.size == seg.synced && seg.file == nil {
-			kept = append(kept, seg)
 			continue
 		}
-		dirty := seg.size > seg.synced
 		s.written -= uint64(seg.lines - seg.syncedLines)
-		if dirty && seg.file != nil {
+		if seg.synced == segmentHead {
+			errs = append(errs, seg.close(), s.fs.Remove(seg.name()))
+			gone[seg] = true
+			continue
+		}
+		if seg.size > seg.synced && seg.file != nil {
 			errs = append(errs, seg.file.Truncate(seg.synced))
 		}
 		seg.size, seg.lines, seg.batches = seg.synced, seg.syncedLines, seg.syncedBatches
 		errs = append(errs, seg.close())
-		if seg.synced == segmentHead {
-			errs = append(errs, s.fs.Remove(seg.name()))
-			continue
-		}
-		kept = append(kept, seg)
 	}
-	clear(s.segments[len(kept):])
-	s.segments, s.active = kept, nil
+	s.segments = slices.DeleteFunc(s.segments, func(seg *segment) bool { return gone[seg] })
+	s.active = nil
 	return errors.Join(errs...)
 }

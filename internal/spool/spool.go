@@ -7,8 +7,8 @@
 //
 // It promises: what Sync took over is read after any crash until it is committed; the
 // position is durable before a finished segment is removed; a torn tail is cut, damage
-// in the middle costs the damaged records alone and is counted; the directory does not
-// grow past its cap by more than one batch. All numbers are derived
+// in the middle costs the damaged records alone, is counted and kept aside (quarantine.go);
+// the segments do not grow past the cap by more than one batch. All numbers are derived
 // from the files when it opens.
 //
 // One goroutine may Append, one Sync and one Read and Commit at the same time; all
@@ -74,6 +74,7 @@ type Spool struct {
 	sources  map[string]int
 	damage   Damage
 	reserved int64 // bytes that Append may count on
+	kept     int64 // bytes in quarantine; guarded by readMu
 }
 
 // Damage counts what was found broken, since Open.
@@ -82,6 +83,9 @@ type Damage struct {
 	LostLines int64
 	// Holes are runs of damaged bytes between valid records.
 	Holes int64
+	// SetAside are files that are no segments of this spool, or of which nothing could be
+	// read; they have ".damaged" behind their names now.
+	SetAside int64
 	// CutBytes were cut off the end, where writing had stopped in a record.
 	CutBytes int64
 	// PositionLost tells that the position was unreadable: what is in the segments is

@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -320,32 +319,6 @@ func TestThePositionIsDurableBeforeASegmentIsRemoved(t *testing.T) {
 	}
 	if left := segments(t, dir); len(left) != 0 {
 		t.Errorf("left: %q", left)
-	}
-}
-
-func TestALaterVersionIsRefusedAndLeftIntact(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, 1<<20, Options{})
-	appendAll(t, s, batch(source("a"), "1"))
-	mustSync(t, s)
-	closeSpool(t, s)
-	name := segments(t, dir)[0]
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	header := segmentHeader(1, 7)
-	header[8] = version + 1
-	resum(header)
-	if err := os.WriteFile(name, append(header, data[segmentHead:]...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(dir, 1<<20, Options{}); err == nil || !strings.Contains(err.Error(), "format version 2") {
-		t.Errorf("open: %v", err)
-	}
-	after, err := os.ReadFile(name)
-	if err != nil || len(after) != len(data) {
-		t.Errorf("the file changed: %d of %d bytes, %v", len(after), len(data), err)
 	}
 }
 
