@@ -53,6 +53,9 @@ type Options struct {
 	// BestEffort says that nobody waits for this queue's answers: batches are lent to it
 	// (Batch.Lend), and it returns them instead of answering.
 	BestEffort bool
+	// Rest is how long a spool that failed is left alone: nothing has room in it then.
+	// 0 means 5 seconds.
+	Rest time.Duration
 	// OnError is told of failed appends and syncs; it must not call the queue. The
 	// batches concerned are answered Failed.
 	OnError func(error)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func (q *Queue) spill(b *record.Batch) error {
 	return err
 }
 
-// brokenTime is how long a spool that failed is left alone.
+// brokenTime is how long a spool that failed is left alone, unless Options.Rest says so.
 const brokenTime = 5 * time.Second
 
 // Broken tells whether the spool failed a moment ago and is left alone.
@@ -39,7 +40,7 @@ func (q *Queue) Broken() bool {
 
 func (q *Queue) failed(err error) {
 	q.mu.Lock()
-	q.broken = time.Now().Add(brokenTime)
+	q.broken = time.Now().Add(cmp.Or(q.o.Rest, brokenTime))
 	q.mu.Unlock()
 	q.o.OnError(err)
 }

@@ -122,7 +122,7 @@ func TestNothingIsAcknowledgedAboveTheFsyncMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := queue.New(sp, queue.Options{MaxBytes: 1})
+	q := queue.New(sp, queue.Options{MaxBytes: 1, Rest: time.Nanosecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { q.Run(ctx) })

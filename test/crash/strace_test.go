@@ -82,7 +82,11 @@ func base(t *testing.T) life {
 			t.Fatal(err)
 		}
 	}
-	if err := eventually("a filled spool", func() bool { return r.lane.Stats().SpoolLines > 20 }); err != nil {
+	filled := func() bool {
+		_, err := os.Stat(filepath.Join(dir, "data", position.FileName+".prev"))
+		return err == nil && r.lane.Stats().SpoolLines > 20
+	}
+	if err := eventually("a filled spool, and positions saved twice", filled); err != nil {
 		t.Fatal(err)
 	}
 	var copied error
