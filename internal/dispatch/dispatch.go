@@ -117,7 +117,9 @@ func (d *Dispatcher) broadcast() {
 	d.freed = make(chan struct{})
 }
 
-func (d *Dispatcher) waiter() <-chan struct{} {
+// Freed returns a channel that is closed when a lane has got rid of something. To be had
+// before it is asked whether there is room.
+func (d *Dispatcher) Freed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.freed
@@ -143,7 +145,7 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 		return nil
 	}
 	for {
-		freed := d.waiter()
+		freed := d.Freed()
 		err := d.handOver(b, disk, places)
 		if errors.Is(err, queue.ErrFull) && b.Source.CanWait {
 			if err = wait(ctx, freed); err == nil {
@@ -247,7 +249,7 @@ func (d *Dispatcher) Ready(sourceID string) bool {
 // WaitRoom blocks until every lane has room for the source, in memory or on disk.
 func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	for {
-		freed := d.waiter()
+		freed := d.Freed()
 		if d.room(sourceID) {
 			return nil
 		}

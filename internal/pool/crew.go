@@ -79,6 +79,8 @@ type again struct {
 	pause       time.Duration
 	// stream: it got a slot, and goes on in a goroutine of its own.
 	stream bool
+	// blocked: it waits for room at a sink, for as long as the pause at most.
+	blocked bool
 }
 
 // wake gives a job a turn soon.
@@ -141,15 +143,23 @@ func (p *Pool) put(j *job, next again) {
 		j.state, j.due = settling, time.Now().Add(next.pause)
 		heap.Push(&p.later, alarm{j, j.due})
 		if p.later[0].job == j {
-			select {
-			case p.due <- struct{}{}:
-			default:
-			}
+			p.rearm()
+		}
+		if next.blocked {
+			p.block(j)
 		}
 	default:
 		j.state = idle
 	}
 	j.urgent = false
+}
+
+// rearm has the timer look again at what it waits for.
+func (p *Pool) rearm() {
+	select {
+	case p.due <- struct{}{}:
+	default:
+	}
 }
 
 // alarms are the jobs that settle, as a heap by when they are due.

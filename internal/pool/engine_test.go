@@ -46,6 +46,8 @@ func (n *numbered) Deliver(_ context.Context, b *record.Batch) error {
 
 func (n *numbered) Ready(string) bool { return true }
 
+func (n *numbered) Freed() <-chan struct{} { return nil }
+
 func (n *numbered) WaitRoom(context.Context, string) error { return nil }
 
 func (n *numbered) of(id string) int {

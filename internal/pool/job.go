@@ -39,6 +39,7 @@ type job struct {
 	byFile  bool               // which crew gives it turns
 	stop    context.CancelFunc // ends its goroutine while it follows
 	evicted bool               // its goroutine is to end
+	blocked bool               // it is among the pool's blocked
 	left    bool               // not wanted any more, but perhaps not gone
 	back    bool               // announced again after its end
 	unread  bool               // it ended because it was not wanted: its position is kept

@@ -58,6 +58,9 @@ type Dispatcher interface {
 	Deliver(ctx context.Context, b *record.Batch) error
 	// Ready tells whether Deliver would take a batch of a source that can wait at once.
 	Ready(sourceID string) bool
+	// Freed returns a channel that is closed when room was made somewhere. To be had before
+	// Ready is asked.
+	Freed() <-chan struct{}
 	// WaitRoom blocks until Deliver would take a batch again.
 	WaitRoom(ctx context.Context, sourceID string) error
 }
@@ -95,13 +98,14 @@ type Deps struct {
 type Pool struct {
 	Deps
 	readers *task.Scope
-	due     chan struct{} // another job is the first to be due
+	due     chan struct{} // the timer has something else to wait for
 	born    time.Time
 
 	mu           sync.Mutex
 	jobs         map[string]*job
 	files, polls *crew
 	later        alarms // jobs that settle
+	blocked      blocked
 	slots        slots
 	closed       bool
 }
@@ -169,7 +173,7 @@ func (p *Pool) apply(targets []source.Target) (fresh []*job) {
 	return fresh
 }
 
-// timer wakes what has settled, and sweeps.
+// timer wakes what has settled or waits for room, and sweeps.
 func (p *Pool) timer(ctx context.Context) {
 	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
@@ -180,6 +184,8 @@ func (p *Pool) timer(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.due:
+		case <-p.freed():
+			p.unblock()
 		case <-settled.C:
 		case <-sweep.C:
 			p.sweep()

@@ -129,10 +129,10 @@ func (j *job) end(ctx context.Context) again {
 }
 
 // yield ends the turn of a file that would have to wait for room: others may have some,
-// and the worker is theirs. It looks again after ever longer pauses.
+// and the worker is theirs. It looks again when room was made, or after ever longer pauses.
 func (j *job) yield() again {
 	j.held = min(max(2*j.held, settle), roomPause)
-	return again{pause: j.held}
+	return again{pause: j.held, blocked: true}
 }
 
 // room waits until what is read would find room, so that it is not asked for in vain.
