@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 		strings.Join(defaultFiles(), ",\nthen ")+",\nthen built-in defaults)")
 	// It fails for unknown flags only; this one is defined one line above.
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
-	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDeadLetter(path), newVersion())
+	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDeadLetter(path), newReload(path), newVersion())
 	return root
 }
 

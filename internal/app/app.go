@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,10 +35,15 @@ const readShutdown = 2 * time.Second
 
 // agent is everything that runs.
 type agent struct {
-	cfg  Config
-	info BuildInfo
-	log  *slog.Logger
-	lock *os.File
+	cfg   Config // changed by reload, which holds reloading
+	info  BuildInfo
+	log   *slog.Logger
+	level *slog.LevelVar
+	lock  *os.File
+
+	again     Reloads
+	reloading sync.Mutex
+	reloads   reloads
 
 	board      *health.Board
 	metrics    *metrics.Metrics
@@ -46,6 +52,7 @@ type agent struct {
 	watcher    *tail.Watcher
 	dispatcher *dispatch.Dispatcher
 	office     *office.Office
+	boxes      map[string]*office.Box // of the lanes
 	servers    []*httpapi.Server
 	monitors   []monitor
 	ready      atomic.Bool
@@ -60,17 +67,21 @@ type agent struct {
 }
 
 // monitor is one kind of source: its discovery and its readers. start adds its
-// goroutines to the scope.
+// goroutines to the scope; reconfigure has it do as the agent's cfg says.
 type monitor struct {
-	start func()
-	close func()
+	start       func()
+	reconfigure func()
+	close       func()
 }
 
 // Run runs the agent until ctx ends. It then stops reading, delivers what it holds
 // within cfg.ShutdownTimeout, and saves the positions; what could not be delivered by
-// then goes to the spools, for the next start.
-func Run(ctx context.Context, cfg Config, info BuildInfo) error {
-	a := &agent{cfg: cfg, info: info, log: newLogger(cfg.Log), board: &health.Board{}, metrics: metrics.New()}
+// then goes to the spools, for the next start. Meanwhile it takes in new configurations
+// as again says.
+func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
+	a := &agent{cfg: cfg, info: info, again: again, level: new(slog.LevelVar), board: &health.Board{}, metrics: metrics.New()}
+	a.level.Set(levelOf(cfg.Log))
+	a.log = newLogger(cfg.Log, a.level)
 	a.root = task.NewRoot(context.WithoutCancel(ctx), "agent", a.log)
 	a.serving, a.delivery, a.sources = a.root.Child("serving"), a.root.Child("delivery"), a.root.Child("sources")
 	if err := a.build(); err != nil {
@@ -88,9 +99,12 @@ func Run(ctx context.Context, cfg Config, info BuildInfo) error {
 	return errors.Join(err, a.stop())
 }
 
-func newLogger(c LogConfig) *slog.Logger {
-	var level slog.Level
+func levelOf(c LogConfig) (level slog.Level) {
 	_ = level.UnmarshalText([]byte(c.Level)) // was validated
+	return level
+}
+
+func newLogger(c LogConfig, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
@@ -150,7 +164,7 @@ func lockDir(dir string) (*os.File, error) {
 func (a *agent) listen() error {
 	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
 		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
-		DeadLetters: a.office,
+		DeadLetters: a.office, Reload: a.reload,
 	}), a.log)
 	if err != nil {
 		return err
@@ -194,14 +208,22 @@ func (a *agent) start(failed chan<- error) {
 	for _, m := range a.monitors {
 		m.start()
 	}
-	a.ready.Store(true)
+	if a.again.Load != nil {
+		a.board.Set(configuration, health.Healthy, "")
+		a.serving.Go("reload", a.awaitReloads)
+	}
+	if a.cfg.WatchConfig && a.again.Path != "" {
+		a.serving.Go("watch_config", a.watchConfig)
+	}
 	a.log.Info("log_capturer is running", "version", a.info.Version, "go", runtime.Version(),
 		"url", "http://"+a.servers[0].Addr(), "data_dir", a.cfg.DataDir, "sinks", sinkNames(a.cfg.Sinks))
+	a.ready.Store(true)
 }
 
 // stop ends every part, the sources first, and returns what was not right.
 func (a *agent) stop() error {
 	a.ready.Store(false)
+	a.reloading.Lock() // for good
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), readShutdown)
 	err := a.sources.Close(ctx)

@@ -21,6 +21,8 @@ type instance struct {
 	t      *testing.T
 	dir    string
 	addr   string
+	path   string // of its configuration
+	hup    chan os.Signal
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -38,28 +40,41 @@ func freeAddr(t *testing.T) string {
 // start runs the agent on the log files of dir, with dir as its data directory too.
 func start(t *testing.T, dir string) *instance {
 	t.Helper()
-	a := &instance{t: t, dir: dir, addr: freeAddr(t), ended: make(chan error, 1)}
-	path := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf(`
-data_dir: %[1]s/data
-log: {level: error}
-server: {listen: %[2]s}
-container_monitor: {docker_host: "unix://%[1]s/no.sock"}
-file_monitor: {include: ["%[1]s/**/*.log"]}
+	return startWith(t, dir, `file_monitor: {include: ["DIR/**/*.log"]}
 sinks: {local_file: {path: "{data_dir}/out/{source}.log", format: raw}}
-`, dir, a.addr)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := LoadConfig(config.Loader{}, path)
+`)
+}
+
+// startWith runs it with more configuration, in which DIR stands for dir.
+func startWith(t *testing.T, dir, more string) *instance {
+	t.Helper()
+	a := &instance{t: t, dir: dir, addr: freeAddr(t), path: filepath.Join(dir, "config.yaml"), hup: make(chan os.Signal, 1), ended: make(chan error, 1)}
+	a.configure(more)
+	load := func() (Config, error) { return LoadConfig(config.Loader{}, a.path) }
+	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context
 	ctx, a.cancel = context.WithCancel(context.Background())
-	go func() { a.ended <- Run(ctx, cfg, BuildInfo{Version: "test"}) }()
+	go func() {
+		a.ended <- Run(ctx, cfg, BuildInfo{Version: "test"}, Reloads{Load: load, Asked: a.hup, Path: a.path})
+	}()
 	t.Cleanup(a.cancel)
 	return a
+}
+
+func (a *instance) configure(more string) {
+	a.t.Helper()
+	text := fmt.Sprintf(`
+data_dir: DIR/data
+log: {level: error}
+server: {listen: %s}
+container_monitor: {docker_host: "unix://DIR/no.sock"}
+`, a.addr) + more
+	if err := os.WriteFile(a.path, []byte(strings.ReplaceAll(text, "DIR", a.dir)), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 func (a *instance) stop() {
@@ -105,9 +120,15 @@ func (a *instance) captured() (lines []string) {
 	return lines
 }
 
-func (a *instance) get(path string) string {
+func (a *instance) get(path string) string { return a.call(http.MethodGet, path) }
+
+func (a *instance) call(method, path string) string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Get("http://" + a.addr + path)
+	req, err := http.NewRequestWithContext(a.t.Context(), method, "http://"+a.addr+path, http.NoBody)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return ""
 	}
@@ -191,7 +212,7 @@ func TestAPortInUseIsAClearError(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.Server.Listen = t.TempDir(), l.Addr().String()
 	cfg.Complete(func(string) (string, bool) { return "", false })
-	if err := Run(t.Context(), cfg, BuildInfo{}); err == nil || !strings.Contains(err.Error(), "server.listen") {
+	if err := Run(t.Context(), cfg, BuildInfo{}, Reloads{}); err == nil || !strings.Contains(err.Error(), "server.listen") {
 		t.Errorf("got %v", err)
 	}
 }

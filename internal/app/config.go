@@ -30,6 +30,7 @@ const (
 type Config struct {
 	DataDir          string                   `yaml:"data_dir" jsonschema_description:"Where positions, spools and dead letters are kept. The default is /var/lib/log_capturer for root, else ./data."`
 	ShutdownTimeout  units.Duration           `yaml:"shutdown_timeout" jsonschema_description:"How long the agent may take to deliver what it holds when it is told to stop."`
+	WatchConfig      bool                     `yaml:"watch_config" jsonschema_description:"Reload the configuration file when it changes. SIGHUP and log_capturer reload do it in any case."`
 	Log              LogConfig                `yaml:"log" jsonschema_description:"The agent's own log, on stderr."`
 	Server           httpapi.Config           `yaml:"server" jsonschema_description:"The agent's HTTP server."`
 	ContainerMonitor discover.ContainerConfig `yaml:"container_monitor" jsonschema_description:"Which containers are captured, and how."`

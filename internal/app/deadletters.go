@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,25 +13,37 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/ask"
 	"github.com/logcapturer/log_capturer/internal/deadletter"
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
 )
 
-func (a *agent) deadCaps() office.Caps {
-	c := a.cfg.Dispatcher.Dead
+func capsOf(cfg Config) office.Caps {
+	c := cfg.Dispatcher.Dead
 	return office.Caps{MaxBytes: int64(c.MaxBytes), MaxAge: c.MaxAge.Std()}
 }
 
 // openOffice makes the office over the lanes' dead letters; the lanes send.
 func (a *agent) openOffice() (err error) {
-	var boxes []*office.Box
-	for _, l := range a.dispatcher.Lanes() {
-		boxes = append(boxes, &office.Box{Name: l.Name(), Letters: l.Letters(), Send: l.Resend})
-	}
-	a.office, err = office.Open(a.cfg.DataDir, a.deadCaps(), boxes, a.log)
+	a.office, err = office.Open(a.cfg.DataDir, capsOf(a.cfg), a.letterBoxes(), a.log)
 	return err
+}
+
+// letterBoxes returns the boxes of the lanes; a lane that stays keeps its own.
+func (a *agent) letterBoxes() (boxes []*office.Box) {
+	was := a.boxes
+	a.boxes = map[string]*office.Box{}
+	for _, l := range a.dispatcher.Lanes() {
+		b := was[l.Name()]
+		if b == nil || b.Letters != l.Letters() {
+			b = &office.Box{Name: l.Name(), Letters: l.Letters(), Send: l.Resend}
+		}
+		a.boxes[l.Name()] = b
+		boxes = append(boxes, b)
+	}
+	return boxes
 }
 
 // DeadLetters returns the dead letters of cfg's data_dir: through the API of the agent
@@ -49,15 +62,15 @@ func DeadLetters(cfg Config, info BuildInfo) (desk office.Desk, closeDesk func()
 	nothing := func() error { return nil }
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
-		return office.NewRemote(cfg.Server.Listen, "an agent uses data_dir "+cfg.DataDir), nothing, nil
+		return office.NewRemote(ask.At(cfg.Server.Listen, "an agent uses data_dir "+cfg.DataDir)), nothing, nil
 	case errors.Is(err, fs.ErrPermission):
-		return office.NewRemote(cfg.Server.Listen, "this user cannot open data_dir "+cfg.DataDir), nothing, nil
+		return office.NewRemote(ask.At(cfg.Server.Listen, "this user cannot open data_dir "+cfg.DataDir)), nothing, nil
 	case err != nil:
 		return nil, nil, err
 	case ownedByAnother(was):
 		return nil, nil, errors.Join(fmt.Errorf("data_dir %s is another user's, who could not read what root writes there; run this as that user", cfg.DataDir), lock.Close())
 	}
-	o := &files{agent: &agent{cfg: cfg, info: info, lock: lock, log: newLogger(LogConfig{Level: "warn", Format: cfg.Log.Format})}}
+	o := &files{agent: &agent{cfg: cfg, info: info, lock: lock, log: newLogger(cfg.Log, slog.LevelWarn)}}
 	if err := o.open(); err != nil {
 		return nil, nil, errors.Join(err, o.close())
 	}

@@ -41,11 +41,9 @@ func (a *agent) sinkDeps(name string) sink.Deps {
 
 // buildDelivery makes the sinks and the way to them.
 func (a *agent) buildDelivery() error {
-	// A quarter of the memory is left for what readers are filling, and for streams.
-	share := int64(a.cfg.Dispatcher.Memory) * 3 / 4 / int64(len(a.cfg.Sinks))
 	var lanes []*dispatch.Lane
 	for _, name := range sinkNames(a.cfg.Sinks) {
-		lane, err := a.buildLane(name, a.cfg.Sinks[name], share)
+		lane, err := a.buildLane(name, a.cfg, share(a.cfg))
 		if err != nil {
 			a.dispatcher = dispatch.New(lanes, a.cfg.Dispatcher.RateLimit, a.metrics, a.log) // to be closed
 			return err
@@ -56,23 +54,27 @@ func (a *agent) buildDelivery() error {
 	return a.openOffice()
 }
 
-func (a *agent) buildLane(name string, settings Sink, memory int64) (*dispatch.Lane, error) {
-	s, err := newSink(settings, a.sinkDeps(name))
+// share is each lane's share of the memory. A quarter is left for what readers are filling,
+// and for streams.
+func share(c Config) int64 { return int64(c.Dispatcher.Memory) * 3 / 4 / int64(len(c.Sinks)) }
+
+func (a *agent) buildLane(name string, cfg Config, memory int64) (*dispatch.Lane, error) {
+	s, err := newSink(cfg.Sinks[name], a.sinkDeps(name))
 	if err != nil {
 		return nil, err
 	}
-	sp, err := spool.Open(filepath.Join(a.cfg.DataDir, "spool", name), int64(a.cfg.Dispatcher.Spool.MaxBytes), spool.Options{})
+	sp, err := spool.Open(filepath.Join(a.cfg.DataDir, "spool", name), int64(cfg.Dispatcher.Spool.MaxBytes), spool.Options{})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sink %s: %w", name, err), s.Close())
 	}
-	caps := a.deadCaps()
+	caps := capsOf(cfg)
 	dead, err := deadletter.Open(a.cfg.DataDir, name, caps.MaxBytes, deadletter.Options{MaxAge: caps.MaxAge})
 	if err != nil {
 		return nil, errors.Join(err, sp.Close(), s.Close())
 	}
 	return dispatch.NewLane(dispatch.LaneDeps{
-		Name: name, Sink: s, Spool: sp, Dead: dead, Config: a.cfg.Dispatcher, Memory: memory,
-		Delivery: settings.Delivery(),
+		Name: name, Sink: s, Spool: sp, Dead: dead, Config: cfg.Dispatcher, Memory: memory,
+		Delivery: cfg.Sinks[name].Delivery(),
 		Metrics:  a.metrics, Board: a.board, Log: a.log,
 	}), nil
 }

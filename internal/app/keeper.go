@@ -64,7 +64,7 @@ func (k keeper) report(board *health.Board) func() {
 		if last := k.LastLetGo(); !last.IsZero() && time.Since(last) < letGoShows {
 			board.Set("held_files", health.Degraded, fmt.Sprintf(
 				"%d rotated-away json-files were let go unread, %d lines are lost; %s are held, of %s: deliver faster, or raise container_monitor.held.max_bytes",
-				generations, lines, units.Size(bytes), units.Size(k.MaxBytes)))
+				generations, lines, units.Size(bytes), units.Size(k.Bound())))
 			return
 		}
 		board.Set("held_files", health.Healthy, "")

@@ -61,8 +61,10 @@ func (a *agent) registerMetrics() {
 		return 0
 	})
 	a.perSink(counter, "lines_restored_total", "Lines that were in the spool when the agent started: accounted for as read by an earlier life.", func(l *dispatch.Lane) float64 { return float64(l.Restored()) })
+	a.perSink(counter, "lines_absent_total", "Lines that were read while the sink was not configured: before it was added to the running agent.", func(l *dispatch.Lane) float64 { return float64(l.Missed()) })
 	a.perSink(counter, "spool_lost_lines_total", "Lines in the spool that were found damaged.", func(l *dispatch.Lane) float64 { return float64(l.Stats().Damage.LostLines) })
 	a.deadMetrics()
+	a.reloadMetrics()
 	a.one(gauge, "goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
 	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither an owner started nor an open stream of the engine needs: the runtime's, and those of HTTP connections. It does not grow.", func() float64 {
 		owned := 0

@@ -73,6 +73,12 @@ func (a *agent) buildContainers(hostname string) error {
 			a.runMonitor("containers", found, monitored)
 			p.Scope.Go("keeper", keeper.run)
 		},
+		reconfigure: func() {
+			cfg := a.cfg.ContainerMonitor
+			keeper.SetMaxBytes(int64(cfg.Held.MaxBytes))
+			monitored.SetStreams(cfg.Streams.Max)
+			found.Reconfigure(cfg)
+		},
 		close: func() {
 			engine.Close()
 			if early != nil {
@@ -112,8 +118,7 @@ func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *t
 }
 
 func (a *agent) buildFiles(hostname string) {
-	cfg := a.cfg.FileMonitor
-	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], a.ownFiles()...)
+	cfg := a.fileConfig()
 	log := a.log.With("monitor", "files")
 	found := discover.NewFiles(cfg, hostname, log)
 	stats := &file.Stats{}
@@ -122,8 +127,9 @@ func (a *agent) buildFiles(hostname string) {
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
 	a.monitors = append(a.monitors, monitor{
-		start: func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
-		close: func() {},
+		start:       func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
+		reconfigure: func() { found.Reconfigure(a.fileConfig()) },
+		close:       func() {},
 	})
 	a.reports = append(a.reports, func() {
 		status, reason := health.Healthy, unreadable(p.Figures())
@@ -135,6 +141,13 @@ func (a *agent) buildFiles(hostname string) {
 		}
 		a.board.Set("file_monitor", status, reason)
 	})
+}
+
+// fileConfig is file_monitor, without what the agent writes itself.
+func (a *agent) fileConfig() discover.FileConfig {
+	cfg := a.cfg.FileMonitor
+	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], a.ownFiles()...)
+	return cfg
 }
 
 // unreadable says which logs cannot be read, if any.

@@ -60,13 +60,13 @@ type Stats struct {
 // Writer keeps the dead letters of one sink. It is safe for concurrent use.
 type Writer struct {
 	fs       spool.FS
-	max      int64
-	maxAge   time.Duration
 	fileSize int64
 	now      func() time.Time
 	sink     string
 
 	mu      sync.Mutex
+	max     int64
+	maxAge  time.Duration
 	closed  bool
 	files   []*file // oldest first
 	active  spool.File
@@ -105,6 +105,13 @@ func Open(dataDir, name string, maxBytes int64, o Options) (*Writer, error) {
 		return nil, errors.Join(fmt.Errorf("open the dead letters of sink %s: %w", name, err), w.fs.Close())
 	}
 	return w, nil
+}
+
+// SetCaps changes the caps; see Open. The next Write and the next Expire go by them.
+func (w *Writer) SetCaps(maxBytes int64, maxAge time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.max, w.maxAge = maxBytes, maxAge
 }
 
 // Write appends the entries of views that were refused, as sink.RejectedError lists

@@ -165,6 +165,33 @@ func (c *Containers) update(k *container, change func(*docker.Details)) bool {
 	return k.skip == ""
 }
 
+// adopt takes in a new configuration, if there is one; the set is to be applied then.
+func (c *Containers) adopt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == nil {
+		return
+	}
+	c.config, c.next, c.applied = *c.next, nil, false
+	c.labels.names = c.config.Labels
+	c.self = selfOf(c.config, c.labels.host)
+	for _, k := range c.known {
+		if k.gone {
+			continue // it is read to its end, as it was begun
+		}
+		was := k.skip
+		k.options, _ = optionsOf(k.details.Labels, c.config)
+		if k.skip = c.skip(k.details, k.options); k.skip != "" {
+			continue
+		}
+		if was != "" && k.target.Source == nil {
+			k.target.Since = k.options.since.Time(time.Now())
+		}
+		k.choose(c.mode(k.details, k.options, false))
+		c.describe(k)
+	}
+}
+
 // vanish notes that a container was removed.
 func (c *Containers) vanish(id string, k *container) bool {
 	c.mu.Lock()

@@ -58,6 +58,8 @@ type Containers struct {
 
 	mu    sync.Mutex
 	known map[string]*container // by container id
+	next  *ContainerConfig      // to be adopted
+	hurry func()                // ends the wait for events; nil while there is none
 
 	// Used by Run alone.
 	root    string // the engine's data directory, as soon as it is known
@@ -79,14 +81,32 @@ func NewContainers(config ContainerConfig, engine *docker.Client, hostname strin
 		status:      newStatus("container_monitor", "not connected to the Docker Engine yet"),
 		relookAfter: relookAfter,
 	}
-	if config.Self != SelfInclude {
-		c.self = ownContainer(hostname)
-	}
+	c.self = selfOf(config, hostname)
 	return c
+}
+
+// selfOf returns the id of the container that the agent is in and leaves out, or "".
+func selfOf(config ContainerConfig, hostname string) string {
+	if config.Self == SelfInclude {
+		return ""
+	}
+	return ownContainer(hostname)
 }
 
 // Health tells whether the engine can be reached. It is degraded until the first list.
 func (c *Containers) Health() Health { return c.status.get() }
+
+// Reconfigure has the containers chosen and labelled as config says, from the next
+// reconcile on, which it brings about. Those that are captured go on where they are, and
+// those that are left out now keep their positions. DockerHost is not looked at.
+func (c *Containers) Reconfigure(config ContainerConfig) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = &config
+	if c.hurry != nil {
+		c.hurry()
+	}
+}
 
 // Forget takes a container that is Gone out of the set: its reader is done. id is its
 // source's. One that is not Gone stays.
@@ -162,18 +182,30 @@ func (c *Containers) session(ctx context.Context, apply func([]source.Target), c
 	next := time.Now().Add(c.config.ReconcileInterval.Std())
 	for {
 		until, cancel := context.WithDeadline(ctx, next)
+		c.hurriedBy(cancel)
 		event, err := events.Next(until)
+		c.hurriedBy(nil)
+		hurried := until.Err() != nil
 		cancel()
 		switch {
 		case err == nil:
 			err = c.happened(ctx, event, apply)
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		case ctx.Err() == nil && hurried && errors.Is(err, until.Err()):
 			err = c.reconcile(ctx, apply)
 			next = time.Now().Add(c.config.ReconcileInterval.Std())
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// hurriedBy has Reconfigure call end, at once if there is something to adopt.
+func (c *Containers) hurriedBy(end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hurry = end; end != nil && c.next != nil {
+		end()
 	}
 }
 
@@ -200,6 +232,7 @@ func (c *Containers) reconcile(ctx context.Context, apply func([]source.Target))
 		return err
 	}
 	c.heard()
+	c.adopt()
 	changed := !c.applied
 	present := make(map[string]bool, len(list))
 	for _, s := range list {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +236,47 @@ func TestFiltersAndSelf(t *testing.T) {
 	engine.Create(dockertest.Container{ID: id("e"), Name: "0123_web-3", Image: "acme/web:3"})
 	engine.Rename(id("e"), "web-3")
 	r.has(t, "web-3")
+}
+
+// A new configuration holds at once, long before the next reconcile, for containers that
+// are known too. Those that it does not concern keep their targets.
+func TestContainersAreChosenAnew(t *testing.T) {
+	engine := dockertest.New(t)
+	for _, name := range []string{"web-1", "web-2", "db"} {
+		engine.Hidden(dockertest.Container{
+			ID: id(name[len(name)-1:]), Name: name, Image: "acme/" + name, Running: true, Started: time.Now(),
+			Driver: "local", Labels: map[string]string{"com.docker.compose.service": name},
+		})
+	}
+	d := testContainers(t, engine.Host(), func(c *ContainerConfig) { c.Include = Filter{Names: []string{"web-*"}} })
+	r := receive(t, d)
+	named := func(names ...string) func(s map[string]source.Target) bool {
+		return func(s map[string]source.Target) bool { return slices.Equal(slices.Sorted(maps.Keys(s)), names) }
+	}
+	before := r.until(t, "the set", named("web-1", "web-2"))
+
+	config := DefaultContainerConfig()
+	config.ReconcileInterval = units.Duration(time.Hour)
+	config.Exclude = Filter{Names: []string{"web-2"}}
+	config.Since = SinceNow()
+	d.Reconfigure(config)
+	after := r.until(t, "another set", named("db", "web-1"))
+	if after["web-1"].Source != before["web-1"].Source {
+		t.Error("a container that is not concerned has another source")
+	}
+	if since := after["db"].Since; time.Since(since) > time.Minute {
+		t.Errorf("a container that is wanted from now on is read since %v", since)
+	}
+
+	config.Read, config.Labels = source.Poll, nil
+	d.Reconfigure(config)
+	changed := r.until(t, "another way to read", func(s map[string]source.Target) bool { return s["web-1"].Mode == source.Poll })
+	if src := changed["web-1"].Source; src == after["web-1"].Source || strings.Contains(src.Streams[record.Stdout].Key, "compose_service") {
+		t.Errorf("its labels are %s", src.Streams[record.Stdout].Key)
+	}
+	config.Exclude = Filter{}
+	d.Reconfigure(config)
+	r.until(t, "all", named("db", "web-1", "web-2"))
 }
 
 func TestOwnID(t *testing.T) {

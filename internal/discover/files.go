@@ -35,12 +35,13 @@ const (
 // that its reader is done; one that comes back first is taken back. A name is only
 // Gone after a whole rescan interval, because a rotation takes it away for a moment.
 type Files struct {
-	config FileConfig
-	host   string
-	log    *slog.Logger
-	hint   chan struct{}
+	host string
+	log  *slog.Logger
+	hint chan struct{}
 
 	mu       sync.Mutex
+	config   FileConfig
+	adopted  bool             // config is new since the last look
 	known    map[string]*file // by path
 	overflow int
 
@@ -60,6 +61,23 @@ func NewFiles(config FileConfig, hostname string, log *slog.Logger) *Files {
 		config: config, host: hostname, log: log,
 		hint: make(chan struct{}, 1), known: map[string]*file{}, owners: map[inode]string{},
 	}
+}
+
+// Reconfigure has the files chosen as config says, from the next look on, which it asks
+// for. What was found and is left out now keeps its position.
+func (f *Files) Reconfigure(config FileConfig) {
+	f.mu.Lock()
+	f.config, f.adopted = config, true
+	f.mu.Unlock()
+	f.Hint()
+}
+
+// settings returns the configuration of the moment, and whether it is a new one.
+func (f *Files) settings() (config FileConfig, adopted bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	adopted, f.adopted = f.adopted, false
+	return f.config, adopted
 }
 
 // Hint asks for a look now, for example because a directory changed. It never blocks.
@@ -85,6 +103,8 @@ func (f *Files) Forget(id string) {
 // Bases returns the fixed beginnings of the globs: directories worth watching for
 // new names, besides those of the files found.
 func (f *Files) Bases() (dirs []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, glob := range f.config.Include {
 		base, _ := doublestar.SplitPattern(filepath.ToSlash(glob))
 		dirs = append(dirs, filepath.FromSlash(base))
@@ -121,7 +141,8 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 
 // look compares the set with the file system and tells whether it changed.
 func (f *Files) look(ctx context.Context, first bool) bool {
-	found := f.scan(ctx)
+	config, adopted := f.settings()
+	found := scan(ctx, config)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -130,7 +151,11 @@ func (f *Files) look(ctx context.Context, first bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.overflow = 0
-	changed := false
+	changed := adopted
+	if adopted {
+		first = true // what is new to it may be old
+		maps.DeleteFunc(f.known, func(path string, _ *file) bool { return !config.names(path) })
+	}
 	// Paths that are known come first: of two names of one file the earlier stays.
 	for _, path := range f.ordered(found) {
 		node := found[path]
@@ -213,16 +238,16 @@ var errEnough = errors.New("enough")
 
 // scan returns the regular files that the globs name, with what they are. What cannot
 // be looked at is not there.
-func (f *Files) scan(ctx context.Context) map[string]inode {
+func scan(ctx context.Context, config FileConfig) map[string]inode {
 	found := map[string]inode{}
-	for _, glob := range f.config.Include {
+	for _, glob := range config.Include {
 		base, pattern := doublestar.SplitPattern(filepath.ToSlash(glob))
 		visit := func(rel string, entry fs.DirEntry) error {
 			if ctx.Err() != nil || len(found) >= 2*maxFiles {
 				return errEnough
 			}
 			path := filepath.Join(base, rel)
-			if entry.IsDir() || anyPath(f.config.Exclude, path) {
+			if entry.IsDir() || anyPath(config.Exclude, path) {
 				return nil
 			}
 			// Stat follows a link, which is welcome if a regular file is at its end. A pipe
@@ -236,6 +261,11 @@ func (f *Files) scan(ctx context.Context) map[string]inode {
 		_ = doublestar.GlobWalk(os.DirFS(base), pattern, visit)
 	}
 	return found
+}
+
+// names tells whether a path is one of those that are captured.
+func (c FileConfig) names(path string) bool {
+	return anyPath(c.Include, path) && !anyPath(c.Exclude, path)
 }
 
 func anyPath(globs []string, path string) bool {

@@ -56,9 +56,9 @@ func (l *Lane) Up() bool { return !l.down.Load() }
 // backoff returns pauses between half and the whole of an interval that doubles.
 func (l *Lane) backoff() *backoff.ExponentialBackOff {
 	const middle, spread = 3. / 4, 1. / 3 // 3/4 ± a third of it
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = time.Duration(middle * float64(l.config.Retry.Initial))
-	b.MaxInterval = time.Duration(middle * float64(l.config.Retry.Max))
+	b, retry := backoff.NewExponentialBackOff(), l.config.Load().Retry
+	b.InitialInterval = time.Duration(middle * float64(retry.Initial))
+	b.MaxInterval = time.Duration(middle * float64(retry.Max))
 	b.Multiplier, b.RandomizationFactor = 2, spread
 	return b
 }

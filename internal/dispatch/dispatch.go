@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/metrics"
@@ -31,16 +32,18 @@ var ErrFull = queue.ErrFull
 
 // Dispatcher fans batches out to its lanes. It is safe for concurrent use.
 type Dispatcher struct {
-	lanes    []*Lane // those that sources wait for first
-	required int     // how many these are
-	log      *slog.Logger
-
-	limits  RateLimitConfig
-	limiter *limiter // nil when there is no limit
+	log     *slog.Logger
 	count   *metrics.Metrics
-
+	limiter atomic.Pointer[limiter] // nil when there is no limit
+	running sync.WaitGroup          // lanes
 	ended   chan struct{}
-	closing sync.RWMutex
+	lines   atomic.Int64 // that the lanes were given; stands still while change is held for writing
+
+	change   sync.RWMutex // guards what follows; held while a batch goes to the lanes
+	lanes    []*Lane      // those that sources wait for first
+	required int          // how many these are
+	scope    *task.Scope  // the lanes'; nil before Run
+	absent   map[string]absence
 
 	mu    sync.Mutex
 	freed chan struct{} // closed and replaced when a lane has got rid of something
@@ -48,33 +51,48 @@ type Dispatcher struct {
 
 // New returns a dispatcher over the lanes, at least one; nothing runs before Run.
 func New(lanes []*Lane, limits RateLimitConfig, count *metrics.Metrics, log *slog.Logger) *Dispatcher {
-	lanes = slices.Clone(lanes)
-	slices.SortStableFunc(lanes, func(a, b *Lane) int { return cmp.Compare(a.rank(), b.rank()) })
-	d := &Dispatcher{lanes: lanes, limits: limits, limiter: newLimiter(limits), count: count, log: log, ended: make(chan struct{}), freed: make(chan struct{})}
+	d := &Dispatcher{count: count, log: log, absent: map[string]absence{}, ended: make(chan struct{}), freed: make(chan struct{})}
+	d.limiter.Store(newLimiter(limits))
+	for _, l := range lanes {
+		l.onFreed = d.broadcast
+	}
+	d.set(lanes)
+	return d
+}
+
+// set makes lanes those of the dispatcher. change is held.
+func (d *Dispatcher) set(lanes []*Lane) {
+	d.lanes, d.required = slices.Clone(lanes), 0
+	slices.SortStableFunc(d.lanes, func(a, b *Lane) int { return cmp.Compare(a.rank(), b.rank()) })
 	for _, l := range lanes {
 		if !l.bestEffort {
 			d.required++
 		}
-		l.onFreed = d.broadcast
 	}
-	return d
 }
 
 // Run delivers until Drain has emptied the queues or ctx, which is scope's, ends. It
 // blocks until its goroutines, which belong to a child of scope, have ended.
 func (d *Dispatcher) Run(ctx context.Context, scope *task.Scope) {
-	lanes := scope.Child("sinks")
-	var wg sync.WaitGroup
+	d.change.Lock()
+	d.scope = scope.Child("sinks")
 	for _, l := range d.lanes {
-		wg.Add(1)
-		ended := sync.OnceFunc(wg.Done)
-		context.AfterFunc(lanes.Context(), ended) // one that panicked may not come back
-		lanes.Go("spool", l.queue.Run)
-		lanes.Go("lane", func(ctx context.Context) { l.run(ctx); ended() })
+		d.start(l)
 	}
-	wg.Wait()
-	_ = lanes.Close(context.WithoutCancel(ctx))
+	d.change.Unlock()
+	d.running.Wait()
+	_ = d.scope.Close(context.WithoutCancel(ctx))
 	close(d.ended)
+}
+
+// start starts a lane. change is held.
+func (d *Dispatcher) start(l *Lane) {
+	d.running.Add(1)
+	l.scope, l.done = d.scope.Child(l.name), make(chan struct{})
+	ended := sync.OnceFunc(func() { close(l.done); d.running.Done() })
+	context.AfterFunc(l.scope.Context(), ended) // one that panicked may not come back
+	l.scope.Go("spool", l.queue.Run)
+	l.scope.Go("lane", func(ctx context.Context) { l.run(ctx); ended() })
 }
 
 // Drained waits until Run has ended, and tells whether it did before ctx.
@@ -89,7 +107,7 @@ func (d *Dispatcher) Drained(ctx context.Context) bool {
 
 // Drain tells the lanes to deliver what is there without waiting for more, and to end then.
 func (d *Dispatcher) Drain() {
-	for _, l := range d.lanes {
+	for _, l := range d.Lanes() {
 		l.quitting()
 		l.queue.Drain()
 	}
@@ -98,17 +116,21 @@ func (d *Dispatcher) Drain() {
 // Close fails what is still in memory, so that it is read again after a restart, and
 // closes queues, spools, dead letters and sinks.
 func (d *Dispatcher) Close() error {
-	d.closing.Lock()
-	defer d.closing.Unlock()
+	d.change.Lock()
+	defer d.change.Unlock()
 	var errs []error
 	for _, l := range d.lanes {
-		errs = append(errs, l.close())
+		errs = append(errs, l.close(record.Failed))
 	}
 	return errors.Join(errs...)
 }
 
 // Lanes returns the lanes, for their figures.
-func (d *Dispatcher) Lanes() []*Lane { return d.lanes }
+func (d *Dispatcher) Lanes() []*Lane {
+	d.change.RLock()
+	defer d.change.RUnlock()
+	return slices.Clone(d.lanes)
+}
 
 func (d *Dispatcher) broadcast() {
 	d.mu.Lock()
@@ -130,11 +152,6 @@ func (d *Dispatcher) Freed() <-chan struct{} {
 // another has taken. Only a lane whose spool fails then has the batch read again, and
 // the others get it twice.
 func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
-	var few [4]place
-	places := few[:]
-	if len(d.lanes) > len(few) {
-		places = make([]place, len(d.lanes))
-	}
 	disk, drop, err := d.limit(ctx, b)
 	if err != nil {
 		b.Done(record.Failed)
@@ -146,7 +163,7 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 	}
 	for {
 		freed := d.Freed()
-		err := d.handOver(b, disk, places)
+		err := d.handOver(b, disk)
 		if errors.Is(err, queue.ErrFull) && b.Source.CanWait {
 			if err = wait(ctx, freed); err == nil {
 				continue
@@ -160,15 +177,21 @@ func (d *Dispatcher) Deliver(ctx context.Context, b *record.Batch) error {
 }
 
 // handOver gives b to all lanes or to none. An error leaves it to the caller.
-func (d *Dispatcher) handOver(b *record.Batch, disk bool, places []place) error {
-	d.closing.RLock() // nobody closes between the two steps
-	defer d.closing.RUnlock()
+func (d *Dispatcher) handOver(b *record.Batch, disk bool) error {
+	d.change.RLock() // nobody closes between the two steps
+	defer d.change.RUnlock()
+	var few [4]place
+	places := few[:]
+	if len(d.lanes) > len(few) {
+		places = make([]place, len(d.lanes))
+	}
 	if err := d.reserve(b, disk, places); err != nil {
 		return err
 	}
 	// The caller holds it too, so it lives until all lanes have it.
 	b.Retain(d.required)
 	b.Lend(len(d.lanes) - d.required)
+	d.lines.Add(int64(len(b.Entries)))
 	// Memory first: a slow disk holds up no lane that needs none.
 	for _, memory := range []bool{true, false} {
 		for i, l := range d.lanes {
@@ -221,6 +244,8 @@ func (d *Dispatcher) cancel(places []place) {
 // room tells whether every lane that sources wait for has room for this one, in memory
 // or on disk.
 func (d *Dispatcher) room(sourceID string) bool {
+	d.change.RLock()
+	defer d.change.RUnlock()
 	for _, l := range d.lanes[:d.required] {
 		if memory, disk := l.queue.Free(sourceID); !memory && !disk {
 			return false
@@ -232,9 +257,11 @@ func (d *Dispatcher) room(sourceID string) bool {
 // Ready tells whether Deliver would take the next batch of a source that can wait
 // without waiting: what a reader asks before it reads, so that it holds up nobody else.
 func (d *Dispatcher) Ready(sourceID string) bool {
-	if d.limiter != nil && d.limits.Policy == LimitDelay && d.limiter.spent(sourceID, time.Now()) {
+	if l := d.limiter.Load(); l != nil && l.policy == LimitDelay && l.spent(sourceID, time.Now()) {
 		return false
 	}
+	d.change.RLock()
+	defer d.change.RUnlock()
 	inMemory := d.required == 0
 	for i, l := range d.lanes {
 		memory, disk := l.queue.Free(sourceID)

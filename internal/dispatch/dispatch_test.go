@@ -32,6 +32,7 @@ type scripted struct {
 	lines  []string
 	sends  int
 	busy   atomic.Bool
+	closed atomic.Bool
 }
 
 func (s *scripted) Send(ctx context.Context, views []record.View) error {
@@ -39,6 +40,9 @@ func (s *scripted) Send(ctx context.Context, views []record.View) error {
 		panic("a second Send at the same time")
 	}
 	defer s.busy.Store(false)
+	if s.closed.Load() {
+		panic("a Send after Close")
+	}
 	s.mu.Lock()
 	s.sends++
 	answer := s.answer
@@ -58,7 +62,10 @@ func (s *scripted) Send(ctx context.Context, views []record.View) error {
 	return ctx.Err()
 }
 
-func (s *scripted) Close() error { return nil }
+func (s *scripted) Close() error {
+	s.closed.Store(true)
+	return nil
+}
 
 func (s *scripted) set(answer func([]record.View) error) {
 	s.mu.Lock()
@@ -108,26 +115,9 @@ func newFixtureWith(t *testing.T, memory, spoolBytes int64, settings func(*Confi
 	f.config.Retry = RetryConfig{Initial: units.Duration(time.Millisecond), Max: units.Duration(5 * time.Millisecond)}
 	settings(&f.config)
 	f.dir = t.TempDir()
-	dir := f.dir
 	var lanes []*Lane
 	for _, name := range names {
-		sp, err := spool.Open(dir+"/spool/"+name, spoolBytes, spool.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, err := deadletter.Open(dir, name, 1<<20, deadletter.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		delivery := sink.Required
-		if strings.HasPrefix(name, "may") {
-			delivery = sink.BestEffort
-		}
-		f.sinks[name] = &scripted{}
-		lanes = append(lanes, NewLane(LaneDeps{
-			Name: name, Sink: f.sinks[name], Spool: sp, Dead: dead, Config: f.config, Memory: memory, Delivery: delivery,
-			Metrics: f.metrics, Board: f.board, Log: log,
-		}))
+		lanes = append(lanes, f.lane(name, memory, spoolBytes))
 	}
 	f.d = New(lanes, f.config.RateLimit, f.metrics, log)
 	f.scope.Go("dispatcher", func(ctx context.Context) { f.d.Run(ctx, f.scope) })
@@ -139,6 +129,28 @@ func newFixtureWith(t *testing.T, memory, spoolBytes int64, settings func(*Confi
 		}
 	})
 	return f
+}
+
+// lane makes one over a new scripted sink; its spool and dead letters go on where they were.
+func (f *fixture) lane(name string, memory, spoolBytes int64) *Lane {
+	f.t.Helper()
+	sp, err := spool.Open(f.dir+"/spool/"+name, spoolBytes, spool.Options{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	dead, err := deadletter.Open(f.dir, name, 1<<20, deadletter.Options{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	delivery := sink.Required
+	if strings.HasPrefix(name, "may") {
+		delivery = sink.BestEffort
+	}
+	f.sinks[name] = &scripted{}
+	return NewLane(LaneDeps{
+		Name: name, Sink: f.sinks[name], Spool: sp, Dead: dead, Config: f.config, Memory: memory, Delivery: delivery,
+		Metrics: f.metrics, Board: f.board, Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 // outcomes records what became of batches.

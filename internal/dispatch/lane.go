@@ -23,23 +23,32 @@ const remindEvery = 5 * time.Minute
 // Lane is the way to one sink: its queue, its retries, its dead letters. It owns all of them.
 type Lane struct {
 	name    string
-	sink    sink.Sink
 	queue   *queue.Queue
 	spool   *spool.Spool
 	dead    *deadletter.Writer
-	config  Config
+	config  atomic.Pointer[Config]
 	count   *metrics.Metrics
 	board   *health.Board
 	log     *slog.Logger
 	onFreed func()
+	sink    replaceable
 	// turn is held by who uses the sink: the lane, for a delivery with all its retries, or
 	// one Resend. Those who wait get it in the order in which they came.
 	turn chan struct{}
 	// quit ends Resends, when the lane drains or is closed.
 	quit     context.Context
 	quitting context.CancelFunc
+	// leave ends the taking of batches, after the delivery that is under way.
+	leave   context.Context
+	leaving context.CancelFunc
+	// scope has the lane's goroutines, since the dispatcher started it; done is closed when
+	// it has ended.
+	scope *task.Scope
+	done  chan struct{}
 	// restored are the lines that the spool had from an earlier life of the agent.
 	restored int64
+	// missed are the lines that were read in this life while there was no such lane.
+	missed int64
 	// bestEffort: the sink holds up nobody.
 	bestEffort bool
 	down       atomic.Bool // the last delivery failed
@@ -64,11 +73,14 @@ type LaneDeps struct {
 // NewLane returns a lane; nothing runs before the dispatcher does.
 func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
-		name: d.Name, sink: d.Sink, spool: d.Spool, dead: d.Dead, config: d.Config,
+		name: d.Name, spool: d.Spool, dead: d.Dead,
 		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
 		turn: make(chan struct{}, 1),
 	}
+	l.config.Store(&d.Config)
+	l.sink.set(d.Sink)
 	l.quit, l.quitting = context.WithCancel(context.Background())
+	l.leave, l.leaving = context.WithCancel(context.Background())
 	l.queue = queue.New(d.Spool, queue.Options{
 		MaxBytes: d.Memory, BestEffort: l.bestEffort, OnError: l.spoolFailed,
 		OnFailed: l.notKept,
@@ -87,6 +99,10 @@ func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
 
 // Restored returns the lines that were in the spool when the lane was made.
 func (l *Lane) Restored() int64 { return l.restored }
+
+// Missed returns the lines that were read while the sink was not configured: before it was
+// added to an agent that runs.
+func (l *Lane) Missed() int64 { return l.missed }
 
 // Letters returns the lane's dead letters; they are the lane's to close.
 func (l *Lane) Letters() *deadletter.Writer { return l.dead }
@@ -152,7 +168,7 @@ func (l *Lane) reserve(b *record.Batch, disk bool) (place, error) {
 	if !errors.Is(err, queue.ErrFull) || !l.givesUp(b.Source) {
 		return place{Place: p}, err
 	}
-	if l.config.Spool.WhenFull == DropOldest {
+	if l.config.Load().Spool.WhenFull == DropOldest {
 		lines, err := l.queue.DropOldest()
 		if l.drop(dropOldest, lines); err != nil {
 			l.spoolFailed(err)
@@ -167,7 +183,7 @@ func (l *Lane) reserve(b *record.Batch, disk bool) (place, error) {
 // givesUp tells whether the lane drops lines when there is no room for those of a
 // source, which is not to try again then.
 func (l *Lane) givesUp(src *record.Source) bool {
-	return l.bestEffort || !src.CanWait && l.config.Spool.WhenFull != BlockFiles
+	return l.bestEffort || !src.CanWait && l.config.Load().Spool.WhenFull != BlockFiles
 }
 
 func (l *Lane) cancel(p place) {
@@ -197,17 +213,22 @@ func (l *Lane) drop(why reason, lines int) {
 	l.count.LinesDropped.WithLabelValues(l.name, string(why)).Add(float64(lines))
 }
 
-// run takes batches and delivers them until the queue is drained or ctx ends.
+// run takes batches and delivers them until the queue is drained, the lane is to leave, or
+// ctx ends.
 func (l *Lane) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		lease, err := l.queue.Take(ctx, int(l.config.Batch.MaxBytes), time.Duration(l.config.Batch.Linger))
+	taking, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(l.leave, stop)() //nolint:contextcheck // either of the two ends it
+	for taking.Err() == nil {
+		batch := l.config.Load().Batch
+		lease, err := l.queue.Take(taking, int(batch.MaxBytes), time.Duration(batch.Linger))
 		switch {
 		case err == nil:
-		case ctx.Err() != nil, errors.Is(err, queue.ErrDrained), errors.Is(err, queue.ErrClosed):
+		case taking.Err() != nil, errors.Is(err, queue.ErrDrained), errors.Is(err, queue.ErrClosed):
 			return
 		default:
 			l.spoolFailed(err)
-			if !task.Sleep(ctx, time.Second) {
+			if !task.Sleep(taking, time.Second) {
 				return
 			}
 			continue
@@ -246,6 +267,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	first := time.Now()
 	breaker := l.newBreaker()
 	for {
+		replaced := l.sink.replaced()
 		err := l.send(ctx, views)
 		var rejected *sink.RejectedError
 		if err == nil || errors.As(err, &rejected) {
@@ -266,15 +288,18 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 		}
 		l.count.LinesSent.WithLabelValues(l.name, "failed").Add(float64(lines))
 		l.count.Retries.WithLabelValues(l.name).Inc()
-		if !task.Sleep(ctx, breaker.failed(err)) {
+		switch l.pause(ctx, replaced, breaker.failed(err)) {
+		case pauseEnded:
 			return false
+		case pauseCut:
+			breaker = l.newBreaker() // another sink, which has not failed yet
 		}
 	}
 }
 
 func (l *Lane) send(ctx context.Context, views []record.View) error {
 	start := time.Now()
-	err := l.sink.Send(ctx, views)
+	err := l.sink.send(ctx, views)
 	l.count.SendDuration.WithLabelValues(l.name).Observe(time.Since(start).Seconds())
 	return err
 }
@@ -310,14 +335,14 @@ func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rej
 	return true
 }
 
-// close parks what is in memory in the spool and frees what the lane owns. The lane
-// has ended.
-func (l *Lane) close() error {
+// close parks what is in memory in the spool and frees what the lane owns; left says what
+// becomes of what finds no room there. The lane has ended.
+func (l *Lane) close(left record.Outcome) error {
 	l.quitting()
 	select {
 	case l.turn <- struct{}{}: // and keeps it
 	case <-time.After(closeWait):
 	}
-	l.queue.Park()
-	return errors.Join(l.queue.Close(), l.spool.Close(), l.dead.Close(), l.sink.Close())
+	l.queue.Park(left)
+	return errors.Join(l.queue.Close(), l.spool.Close(), l.dead.Close(), l.sink.close())
 }

@@ -14,6 +14,7 @@ import (
 // beyond that is owed, so the rate holds on average. It is safe for concurrent use.
 type limiter struct {
 	rate, burst float64 // bytes a second, bytes
+	policy      LimitPolicy
 
 	mu      sync.Mutex
 	buckets map[string]bucket
@@ -33,11 +34,17 @@ func newLimiter(c RateLimitConfig) *limiter {
 	if c.BytesPerSecond == 0 {
 		return nil
 	}
-	l := &limiter{rate: float64(c.BytesPerSecond), burst: float64(c.Burst), buckets: map[string]bucket{}}
+	l := &limiter{rate: float64(c.BytesPerSecond), burst: float64(c.Burst), policy: c.Policy, buckets: map[string]bucket{}}
 	if c.Burst == 0 {
 		l.burst = l.rate
 	}
 	return l
+}
+
+// is tells whether the limiter does what c says.
+func (l *limiter) is(c RateLimitConfig) bool {
+	other := newLimiter(c)
+	return other != nil && other.rate == l.rate && other.burst == l.burst && other.policy == l.policy
 }
 
 // take charges n bytes to a source, or returns how long it has to wait for that.
@@ -83,16 +90,17 @@ func (l *limiter) forget(now time.Time) {
 // limit holds b's source to its rate. A batch beyond it waits, or, where its source
 // cannot, is to go to the spool (disk), or is to be dropped: as the policy says.
 func (d *Dispatcher) limit(ctx context.Context, b *record.Batch) (disk, drop bool, err error) {
-	if d.limiter == nil {
+	l := d.limiter.Load()
+	if l == nil {
 		return false, false, nil
 	}
 	size := record.Whole(b).Bytes()
 	for told := false; ; {
-		wait := d.limiter.take(b.Source.ID, size, time.Now())
+		wait := l.take(b.Source.ID, size, time.Now())
 		switch {
 		case wait == 0:
 			return false, false, nil
-		case d.limits.Policy == LimitDrop:
+		case l.policy == LimitDrop:
 			d.limited("dropped", b)
 			return false, true, nil
 		case !b.Source.CanWait:
@@ -115,6 +123,9 @@ func (d *Dispatcher) limited(action string, b *record.Batch) {
 
 // dropAll gives b up for every sink.
 func (d *Dispatcher) dropAll(b *record.Batch) {
+	d.change.RLock()
+	defer d.change.RUnlock()
+	d.lines.Add(int64(len(b.Entries)))
 	for _, l := range d.lanes {
 		l.drop(rateLimited, len(b.Entries))
 	}

@@ -73,7 +73,7 @@ func TestAReplayLeavesTheSinkToTheLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, 1<<20, 1<<20, "loki")
 		busy := &alone{}
-		f.d.Lanes()[0].sink = busy
+		f.d.Lanes()[0].sink.set(busy)
 		src, o := f.source("s", true), &outcomes{}
 		const lines, letters = 300, 50
 		var wg sync.WaitGroup
@@ -132,7 +132,7 @@ func TestAResendDoesNotGoBetweenTheLanesRetries(t *testing.T) {
 func TestAnAgentThatStopsEndsAResend(t *testing.T) {
 	f := newFixture(t, 1<<20, 1<<20, "loki")
 	entered := make(chan struct{})
-	f.d.Lanes()[0].sink = blocked{entered}
+	f.d.Lanes()[0].sink.set(blocked{entered})
 	ended := make(chan error)
 	go func() { ended <- f.d.Lanes()[0].Resend(context.Background(), letter("x")) }()
 	<-entered

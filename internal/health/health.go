@@ -55,6 +55,13 @@ func (b *Board) Set(name string, status Status, reason string) {
 	b.components[name] = c
 }
 
+// Remove forgets a component that there is no more.
+func (b *Board) Remove(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.components, name)
+}
+
 // Report returns the state of all components, sorted by name.
 func (b *Board) Report() Report {
 	b.mu.Lock()

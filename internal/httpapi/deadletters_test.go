@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/logcapturer/log_capturer/internal/ask"
 	"github.com/logcapturer/log_capturer/internal/deadletter"
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -54,8 +55,8 @@ func someLetters(t *testing.T) *office.Office {
 	return o
 }
 
-// ask asks as somebody on this host does; header are names and values.
-func ask(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+// send asks as somebody on this host does; header are names and values.
+func send(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	req.RemoteAddr, req.Host = "127.0.0.1:5000", "127.0.0.1:8001"
 	if method == "POST" {
@@ -101,18 +102,18 @@ func TestOthersAreKeptOut(t *testing.T) {
 	} {
 		h := Handler(Routes{DeadLetters: someLetters(t)})
 		got := []int{
-			ask(h, "GET", office.PathEntries, "", c.header...).Code,
-			ask(h, "POST", office.PathReplay, "{}", c.header...).Code,
-			ask(h, "POST", office.PathPurge, `{"all":true}`, c.header...).Code,
+			send(h, "GET", office.PathEntries, "", c.header...).Code,
+			send(h, "POST", office.PathReplay, "{}", c.header...).Code,
+			send(h, "POST", office.PathPurge, `{"all":true}`, c.header...).Code,
 		}
 		if diff := cmp.Diff([]int{c.read, c.change, c.change}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
-		left := ask(h, "GET", office.PathEntries, "").Body.String()
+		left := send(h, "GET", office.PathEntries, "").Body.String()
 		if kept := strings.Count(left, `"line`); (kept == 3) != (c.change != 200) {
 			t.Errorf("%s: %d letters are left", c.name, kept)
 		}
-		if code := ask(h, "GET", office.PathList, "", c.header...).Code; code != 200 {
+		if code := send(h, "GET", office.PathList, "", c.header...).Code; code != 200 {
 			t.Errorf("%s: the list, which has no log text, answers %d", c.name, code)
 		}
 	}
@@ -137,12 +138,12 @@ func TestWrongRequestsAreToldWhatIsRight(t *testing.T) {
 		{"GET", office.PathReplay, "", 405, "changes something; use POST"},
 		{"DELETE", office.PathList, "", 405, "is read only; use GET"},
 	} {
-		w := ask(h, c.method, c.path, c.body)
+		w := send(h, c.method, c.path, c.body)
 		if w.Code != c.code || !strings.Contains(w.Body.String(), c.want) {
 			t.Errorf("%s %s %.40s: %d %s, want %d with %q", c.method, c.path, c.body, w.Code, w.Body, c.code, c.want)
 		}
 	}
-	if allow := ask(h, "GET", office.PathReplay, "").Header().Get("Allow"); allow != "POST" {
+	if allow := send(h, "GET", office.PathReplay, "").Header().Get("Allow"); allow != "POST" {
 		t.Errorf("Allow: %s", allow)
 	}
 }
@@ -152,13 +153,13 @@ func TestARemoteIsTheOfficeOfAnAgent(t *testing.T) {
 	local := someLetters(t)
 	server := httptest.NewServer(Handler(Routes{DeadLetters: local}))
 	defer server.Close()
-	remote := office.NewRemote(strings.TrimPrefix(server.URL, "http://"), "test")
+	remote := office.NewRemote(ask.At(strings.TrimPrefix(server.URL, "http://"), "test"))
 	ctx := t.Context()
 	for _, f := range []office.Filter{{}, {Sink: "loki", Reason: "too_old", Source: "web-{1,2}"}, {Source: "x"}, {Sink: "none"}} {
-		compare := func(what string, ask func(d office.Desk) (any, error)) {
+		compare := func(what string, call func(d office.Desk) (any, error)) {
 			t.Helper()
-			want, wantErr := ask(local)
-			got, err := ask(remote)
+			want, wantErr := call(local)
+			got, err := call(remote)
 			if diff := cmp.Diff(asJSON(t, want), asJSON(t, got)); diff != "" {
 				t.Errorf("%s of %+v (-office +remote):\n%s", what, f, diff)
 			}
@@ -196,13 +197,13 @@ func asJSON(t *testing.T, v any) string {
 }
 
 func TestARemoteThatIsNotThereIsAClearError(t *testing.T) {
-	_, err := office.NewRemote("127.0.0.1:1", "an agent uses data_dir /x").List(t.Context(), office.Filter{})
+	_, err := office.NewRemote(ask.At("127.0.0.1:1", "an agent uses data_dir /x")).List(t.Context(), office.Filter{})
 	if err == nil || !strings.Contains(err.Error(), "an agent uses data_dir /x, and its API does not answer") || !strings.Contains(err.Error(), "server.listen") {
 		t.Errorf("got %v", err)
 	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
-	if _, err = office.NewRemote(strings.TrimPrefix(other.URL, "http://"), "test").List(t.Context(), office.Filter{}); err == nil || !strings.Contains(err.Error(), "404 Not Found; is it another version") {
+	if _, err = office.NewRemote(ask.At(strings.TrimPrefix(other.URL, "http://"), "test")).List(t.Context(), office.Filter{}); err == nil || !strings.Contains(err.Error(), "404 Not Found; is it another version") {
 		t.Errorf("got %v", err)
 	}
 }

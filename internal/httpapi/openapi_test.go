@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -73,7 +74,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	board.Set("a", health.Degraded, "why")
 	board.Set("b", health.Healthy, "")
 	ready := false
-	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t)})
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t), Reload: someReloads()})
 	for _, request := range []struct{ path, query, body string }{
 		{path: "/"}, {path: "/metrics"}, {path: "/health"}, {path: "/ready"}, {path: "/api/v1/openapi.yaml"},
 		{path: "/api/v1/containers"}, {path: "/api/v1/containers", query: "?name=["},
@@ -82,12 +83,13 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 		{path: office.PathReplay, body: `{"dry_run": true}`}, {path: office.PathReplay, body: `{"sink": "none"}`},
 		{path: office.PathReplay, body: `{}`}, {path: office.PathReplay, body: `{"sinc": "loki"}`},
 		{path: office.PathPurge, body: `{}`}, {path: office.PathPurge, body: `{"all": true}`},
+		{path: PathReload, body: `{}`}, {path: PathReload, body: `{}`},
 	} {
 		method := "GET"
 		if request.body != "" {
 			method = "POST"
 		}
-		w := ask(h, method, request.path+request.query, request.body)
+		w := send(h, method, request.path+request.query, request.body)
 		response, ok := d.Paths[request.path][strings.ToLower(method)].Responses[fmt.Sprint(w.Code)]
 		if !ok {
 			t.Errorf("%s: code %d is not described", request.path, w.Code)
@@ -196,4 +198,30 @@ func (d document) check(s *schema, value any, at string) (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// someReloads are one that works and one that does not.
+func someReloads() func() ([]string, error) {
+	n := 0
+	return func() ([]string, error) {
+		if n++; n == 1 {
+			return []string{"sinks.loki.url"}, nil
+		}
+		return nil, errors.New("log_capturer.yaml:1:1: there is no such key")
+	}
+}
+
+func TestAReloadNeedsNoBodyAndIsPrivate(t *testing.T) {
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Reload: someReloads()})
+	for _, header := range [][]string{{"Origin", "http://evil.example"}, {"Host", "evil.example"}, {"from", "192.0.2.1:1"}} {
+		if code := send(h, "POST", PathReload, "", header...).Code; code != 403 {
+			t.Errorf("%v: %d", header, code)
+		}
+	}
+	if w := send(h, "POST", PathReload, "", "Content-Type", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"sinks.loki.url"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := send(h, "POST", PathReload, ""); w.Code != 422 || !strings.Contains(w.Body.String(), "no such key") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }

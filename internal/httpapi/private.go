@@ -19,7 +19,7 @@ func private(next http.HandlerFunc) http.HandlerFunc {
 			refuse(w, http.StatusForbidden, req.URL.Path+" must be asked for by this host's address; use 127.0.0.1 or localhost")
 		case sites.Check(req) != nil || req.Header.Get("Sec-Fetch-Site") == "cross-site":
 			refuse(w, http.StatusForbidden, req.URL.Path+" does not answer other web sites")
-		case req.Method == http.MethodPost && req.Header.Get("Content-Type") != "application/json":
+		case req.Method == http.MethodPost && req.ContentLength != 0 && req.Header.Get("Content-Type") != "application/json":
 			refuse(w, http.StatusUnsupportedMediaType, "the body must be JSON; send Content-Type: application/json")
 		default:
 			next(w, req)

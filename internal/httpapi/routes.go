@@ -33,6 +33,9 @@ type Routes struct {
 	Containers func() []source.Status
 	// DeadLetters are listed for everybody, and shown and changed for this host alone.
 	DeadLetters office.Desk
+	// Reload reads the configuration again and returns the keys that changed; for this host
+	// alone.
+	Reload func() ([]string, error)
 }
 
 // route is a path that answers one method; GET answers HEAD too.
@@ -55,6 +58,7 @@ func (r Routes) table() []route {
 		{"GET", office.PathEntries, private(r.deadEntries)},
 		{"POST", office.PathReplay, private(r.replay)},
 		{"POST", office.PathPurge, private(r.purge)},
+		{"POST", PathReload, private(r.reload)},
 	}
 }
 

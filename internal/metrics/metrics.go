@@ -3,7 +3,7 @@
 //
 // The counters of conservation hold at any quiet moment, per sink and to the line:
 // lines_read_total + lines_restored_total = lines_acked_total + lines_in_flight +
-// lines_spooled + lines_deadlettered_total + lines_dropped_total.
+// lines_spooled + lines_deadlettered_total + lines_dropped_total + lines_absent_total.
 package metrics
 
 import (

@@ -407,6 +407,30 @@ func TestTenThousandStreamsAreOpenedAndClosed(t *testing.T) {
 	})
 }
 
+// With fewer streams than before some containers are polled, with more some are followed
+// again; no line is lost or repeated by it.
+func TestTheNumberOfStreamsChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, hostOptions{containers: 10, streams: 10, poll: time.Second})
+		talk := func() {
+			for range 10 {
+				for _, id := range h.ids {
+					h.log(id, 3)
+				}
+				pause(time.Second)
+			}
+		}
+		for _, limit := range []int{10, 4, 1, 7} {
+			h.pool.SetStreams(limit)
+			talk()
+			if n := h.client.OpenStreams(); n != int64(limit) {
+				t.Errorf("%d streams are open, %d may be", n, limit)
+			}
+		}
+		h.all()
+	})
+}
+
 // A log that was rotated away while nobody read it is told of, in the container's row.
 func TestAGapInTheEnginesLogIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

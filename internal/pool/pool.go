@@ -173,6 +173,22 @@ func (p *Pool) apply(targets []source.Target) (fresh []*job) {
 	return fresh
 }
 
+// SetStreams changes Deps.Streams. Those who hold a stream too many are polled from now on.
+func (p *Pool) SetStreams(limit int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slots.max = limit
+	ending := 0
+	for j := range p.slots.holders {
+		if ending >= p.slots.surplus() {
+			break
+		}
+		if ending++; j.state == following {
+			j.unstream()
+		}
+	}
+}
+
 // timer wakes what has settled or waits for room, and sweeps.
 func (p *Pool) timer(ctx context.Context) {
 	sweep := time.NewTicker(sweepInterval)

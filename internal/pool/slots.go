@@ -33,6 +33,9 @@ func newSlots(max int, poll time.Duration) slots {
 	return slots{max: max, keep: 2 * poll, holders: map[*job]*holder{}}
 }
 
+// surplus returns how many hold a slot beyond the maximum.
+func (s *slots) surplus() int { return len(s.holders) - s.max }
+
 func (s *slots) has(j *job) bool {
 	_, ok := s.holders[j]
 	return ok

@@ -184,11 +184,19 @@ func (q *Queue) Close() error {
 	return err
 }
 
+// SetMaxBytes changes the share of memory.
+func (q *Queue) SetMaxBytes(n int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.o.MaxBytes = n
+}
+
 // Park moves what is in memory to the spool, before Close, so that it is neither lost
-// nor sent twice after a restart. What the spool does not take stays. Only what was
-// being sent last, a request at most, comes out behind newer batches of its source
+// nor sent twice when the spool is opened again. What the spool has no room for is
+// answered as left says: Failed has it read again, after Delivered it is lost. Only what
+// was being sent last, a request at most, comes out behind newer batches of its source
 // that were in the spool already.
-func (q *Queue) Park() {
+func (q *Queue) Park(left record.Outcome) {
 	q.mu.Lock()
 	var park, stay []item
 	for _, it := range q.back {
@@ -208,7 +216,7 @@ func (q *Queue) Park() {
 	for i := range park {
 		b := rest(park[i])
 		if p, err := q.reserveDisk(b); err != nil {
-			q.refuse(b, !park[i].alone)
+			q.forgo(b, left, !park[i].alone)
 		} else {
 			_ = q.Give(b, p) // OnError was told
 		}
@@ -240,9 +248,13 @@ func (q *Queue) answer(b *record.Batch, o record.Outcome) {
 }
 
 // refuse answers for a batch that was accepted and is not kept.
-func (q *Queue) refuse(b *record.Batch, again bool) {
-	q.o.OnFailed(len(b.Entries), again && !q.o.BestEffort)
-	q.answer(b, record.Failed)
+func (q *Queue) refuse(b *record.Batch, again bool) { q.forgo(b, record.Failed, again) }
+
+// forgo answers o for a batch that was accepted and is not kept. again tells that its
+// source would read it again after Failed.
+func (q *Queue) forgo(b *record.Batch, o record.Outcome, again bool) {
+	q.o.OnFailed(len(b.Entries), again && o == record.Failed && !q.o.BestEffort)
+	q.answer(b, o)
 }
 
 // dropLocked answers Failed for everything in memory but a lease. It is called with mu

@@ -89,7 +89,7 @@ func TestParkingKeepsTheOrderOfEachSource(t *testing.T) {
 	for n := 3; n < 6; n++ {
 		must(t, spill(q, k.batch("a", n, 1, 10)))
 	}
-	q.Park()
+	q.Park(record.Failed)
 	must(t, q.Close())
 	must(t, sp.Close())
 	q, sp = open()

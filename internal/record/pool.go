@@ -21,9 +21,8 @@ var (
 // Pool hands out batches within a budget of bytes and recycles them. It is safe
 // for concurrent use.
 type Pool struct {
-	limit int64
-
 	mu    sync.Mutex
+	limit int64
 	used  int64
 	freed chan struct{} // closed and replaced when memory comes back to waiters
 	wait  int
@@ -72,6 +71,14 @@ func (p *Pool) Force(size int) *Batch {
 	return p.take(class, room)
 }
 
+// SetLimit changes the budget. Batches that are in flight stay.
+func (p *Pool) SetLimit(limit int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = limit
+	p.wake()
+}
+
 // Used returns the bytes in flight.
 func (p *Pool) Used() int64 {
 	p.mu.Lock()
@@ -118,6 +125,11 @@ func (p *Pool) put(b *Batch) {
 	if class >= 0 && room == cap(b.Arena) && len(p.free[class]) < kept[class] {
 		p.free[class] = append(p.free[class], b)
 	}
+	p.wake()
+}
+
+// wake has those who wait for the budget look again. mu is held.
+func (p *Pool) wake() {
 	if p.wait > 0 {
 		close(p.freed)
 		p.freed = make(chan struct{})

@@ -20,7 +20,7 @@ const damagedSuffix = ".damaged"
 // of the cap. Where they cannot be kept they are counted all the same.
 func (s *Spool) quarantine(from io.ReaderAt, id uint64, h hole) {
 	n := h.to - h.from
-	if s.kept+n > s.max/8 {
+	if s.kept+n > s.max.Load()/8 {
 		return
 	}
 	name := fmt.Sprintf("%020d-%d%s", id, h.from, damagedSuffix)

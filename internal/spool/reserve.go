@@ -35,7 +35,7 @@ func (s *Spool) Room() bool {
 
 func (s *Spool) room(before int64) bool {
 	bytes, empty := s.usage()
-	return empty && s.reserved+before == 0 || bytes+s.reserved+before < s.max
+	return empty && s.reserved+before == 0 || bytes+s.reserved+before < s.max.Load()
 }
 
 // What a record takes besides its lines, about: each line's entry, and the source.

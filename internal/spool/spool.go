@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/logcapturer/log_capturer/internal/record"
 )
@@ -53,7 +54,7 @@ type Options struct {
 type Spool struct {
 	fs      FS
 	pool    *record.Pool
-	max     int64
+	max     atomic.Int64
 	segment int64
 	salt    uint32
 
@@ -111,9 +112,10 @@ func Open(dir string, maxBytes int64, o Options) (*Spool, error) {
 		return nil, fmt.Errorf("open the spool in %s: the cap is %d bytes; set spool.max_bytes to a size above 0", dir, maxBytes)
 	}
 	s := &Spool{
-		fs: o.FS, pool: o.Pool, max: maxBytes, segment: o.SegmentBytes,
+		fs: o.FS, pool: o.Pool, segment: o.SegmentBytes,
 		nextID: 1, sources: make(map[string]int),
 	}
+	s.max.Store(maxBytes)
 	if s.segment <= 0 {
 		s.segment = max(min(maxBytes/8, MaxSegment), MinSegment)
 	}
@@ -131,6 +133,9 @@ func Open(dir string, maxBytes int64, o Options) (*Spool, error) {
 	}
 	return s, nil
 }
+
+// SetMax changes the cap. What is there stays, also beyond it; segments keep their size.
+func (s *Spool) SetMax(maxBytes int64) { s.max.Store(maxBytes) }
 
 // Append writes b behind all others under the number seq, which must be higher than
 // any before. It reads b and does not keep it. The batch is the spool's after the next

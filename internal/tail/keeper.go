@@ -59,6 +59,21 @@ func (k *Keeper) LetGo() (generations, lines int64) {
 	return k.generations.Load(), k.lines.Load()
 }
 
+// SetMaxBytes changes MaxBytes while the Keeper is in use.
+func (k *Keeper) SetMaxBytes(n int64) {
+	k.mu.Lock()
+	k.MaxBytes = n
+	k.mu.Unlock()
+	k.Enforce()
+}
+
+// Bound returns MaxBytes.
+func (k *Keeper) Bound() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.MaxBytes
+}
+
 // LastLetGo returns when lines were last let go unread; zero = never.
 func (k *Keeper) LastLetGo() time.Time {
 	if k == nil || k.last.Load() == 0 {
@@ -84,13 +99,13 @@ func (k *Keeper) Enforce() {
 func (k *Keeper) enforce() {
 	held := k.census()
 	slices.SortFunc(held, func(a, b generation) int { return cmp.Compare(a.seq, b.seq) })
-	files, bytes := len(held), int64(0)
+	files, bytes, most := len(held), int64(0), k.Bound()
 	for _, g := range held {
 		bytes += g.bytes
 	}
 	for _, g := range held {
 		tooMany := k.MaxFiles > 0 && files > k.MaxFiles
-		tooMuch := k.MaxBytes > 0 && bytes > k.MaxBytes
+		tooMuch := most > 0 && bytes > most
 		if !tooMany && !tooMuch {
 			return
 		}

@@ -178,11 +178,11 @@ func (w *world) balanced() {
 		if err != nil {
 			return false, err.Error()
 		}
-		for _, sink := range []string{"loki", "local_file"} {
+		for _, sink := range []string{"loki", "local_file", "files"} {
 			of := fmt.Sprintf("sink=%q", sink)
 			read := m.Sum("log_capturer_lines_read_total")
 			there := -m.Sum("log_capturer_lines_restored_total", of)
-			for _, name := range []string{"acked_total", "in_flight", "spooled", "deadlettered_total", "dropped_total"} {
+			for _, name := range []string{"acked_total", "in_flight", "spooled", "deadlettered_total", "dropped_total", "absent_total"} {
 				there += m.Sum("log_capturer_lines_"+name, of)
 			}
 			if waiting := m.Sum("log_capturer_lines_in_flight", of); there != 0 && (there != read || waiting > 0) {

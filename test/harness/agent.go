@@ -71,6 +71,7 @@ type AgentProcess struct {
 	URL, Dir, Data string
 	bin            string
 	wrap           []string // a command that execs what follows it
+	head           string   // of its configuration
 	http           *http.Client
 	proc           *process
 }
@@ -109,7 +110,7 @@ func NewAgent(bin, dir, config string) (*AgentProcess, error) {
 		Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
 	if !hasKey(config, "data_dir") {
-		config = fmt.Sprintf("data_dir: %q\n", a.Data) + config
+		a.head = fmt.Sprintf("data_dir: %q\n", a.Data)
 	}
 	addr := listenKey(config)
 	if addr == "" {
@@ -120,16 +121,31 @@ func NewAgent(bin, dir, config string) (*AgentProcess, error) {
 		if addr, err = FreeAddr(); err != nil {
 			return nil, err
 		}
-		config = fmt.Sprintf("server:\n  listen: %s\n", addr) + config
+		a.head += fmt.Sprintf("server:\n  listen: %s\n", addr)
 	}
 	a.URL = "http://" + addr
 	return a, a.SetConfig(config)
 }
 
-// SetConfig replaces the configuration; it is read at the next Start, and must
-// keep data_dir and server.listen.
+// SetConfig replaces the configuration, with the data_dir and the server.listen of before
+// unless it was given with them. It is read at the next Start, or Reload.
 func (a *AgentProcess) SetConfig(config string) error {
-	return os.WriteFile(a.ConfigPath(), []byte(config), 0o600)
+	return os.WriteFile(a.ConfigPath(), []byte(a.head+config), 0o600)
+}
+
+// Reload has the agent read its configuration again, by SIGHUP, and waits until it has. It
+// tells whether that was successful.
+func (a *AgentProcess) Reload(t testing.TB) bool {
+	t.Helper()
+	told := func() int {
+		return strings.Count(a.Log(), "configuration reloaded") + strings.Count(a.Log(), "configuration was not reloaded")
+	}
+	before := told()
+	if err := a.proc.signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, agentReady, "a reload", func() (bool, string) { return told() > before, "" })
+	return a.Metrics(t).Sum("config_last_reload_successful") == 1
 }
 
 // ConfigPath returns the path of the configuration file.

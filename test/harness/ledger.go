@@ -13,13 +13,14 @@ import (
 // Ledger is the oracle of what must have arrived: which ids, with which numbers.
 // It is not safe for concurrent use.
 type Ledger struct {
-	want map[string][]span
+	want    map[string][]span
+	ignored map[string]bool
 }
 
 type span struct{ from, to int64 }
 
 // NewLedger returns an empty ledger.
-func NewLedger() *Ledger { return &Ledger{want: map[string][]span{}} }
+func NewLedger() *Ledger { return &Ledger{want: map[string][]span{}, ignored: map[string]bool{}} }
 
 // Expect adds the lines from..to, both inclusive, of an id. It may be called more
 // than once for an id, with ranges that do not overlap.
@@ -28,6 +29,9 @@ func (l *Ledger) Expect(id string, from, to int64) {
 		l.want[id] = append(l.want[id], span{from, to})
 	}
 }
+
+// Ignore has the lines of an id not looked at.
+func (l *Ledger) Ignore(id string) { l.ignored[id] = true }
 
 // Total returns the number of lines that are expected.
 func (l *Ledger) Total() int64 {
@@ -83,6 +87,9 @@ func (c *Count) Add(stream string, text []byte) {
 		return
 	case err != nil:
 		r.Damaged.add(fmt.Sprintf("%s: %v: %s", stream, err, shorten(string(text))))
+		return
+	}
+	if c.ledger.ignored[id] {
 		return
 	}
 	seen := c.seen[id]

@@ -92,12 +92,15 @@ func (b *Box) Counts() Counts {
 
 // Office is the dead letters of all sinks. It is safe for concurrent use.
 type Office struct {
-	boxes  []*Box // by name
-	owned  []*Box
-	change sync.Mutex    // held while letters are sent or removed
-	read   chan struct{} // held while letters are listed or shown: that costs processor time
-	chunk  int           // chunkBytes
-	log    *slog.Logger
+	dataDir string
+	change  sync.Mutex    // held while letters are sent or removed
+	read    chan struct{} // held while letters are listed or shown: that costs processor time
+	chunk   int           // chunkBytes
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	boxes []*Box // by name
+	owned []*Box
 }
 
 var _ Desk = (*Office)(nil)
@@ -111,29 +114,57 @@ type Caps struct {
 // Open returns the office of a data directory with the boxes of the sinks that there
 // are. Those stay the caller's, and must be open until Close.
 func Open(dataDir string, caps Caps, boxes []*Box, log *slog.Logger) (*Office, error) {
-	o := &Office{boxes: slices.Clone(boxes), read: make(chan struct{}, 1), chunk: chunkBytes, log: log}
-	entries, err := os.ReadDir(filepath.Join(dataDir, deadletter.Dir))
+	o := &Office{dataDir: dataDir, read: make(chan struct{}, 1), chunk: chunkBytes, log: log}
+	return o, o.fill(caps, boxes)
+}
+
+// fill makes boxes those of the office, with all that have no sink. mu is held.
+func (o *Office) fill(caps Caps, boxes []*Box) error {
+	o.boxes, o.owned = slices.Clone(boxes), nil
+	entries, err := os.ReadDir(filepath.Join(o.dataDir, deadletter.Dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("look for dead letters: %w", err)
+		return fmt.Errorf("look for dead letters: %w", err)
 	}
 	for _, entry := range entries {
-		if !entry.IsDir() || o.box(entry.Name()) != nil {
+		if !entry.IsDir() || named(o.boxes, entry.Name()) != nil {
 			continue
 		}
-		w, err := deadletter.Open(dataDir, entry.Name(), caps.MaxBytes, deadletter.Options{MaxAge: caps.MaxAge})
+		w, err := deadletter.Open(o.dataDir, entry.Name(), caps.MaxBytes, deadletter.Options{MaxAge: caps.MaxAge})
 		if err != nil {
-			log.Warn("dead letters of a sink that is not configured cannot be read; they are left alone", "error", err)
+			o.log.Warn("dead letters of a sink that is not configured cannot be read; they are left alone", "error", err)
 			continue
 		}
 		b := &Box{Name: entry.Name(), Letters: w}
 		o.boxes, o.owned = append(o.boxes, b), append(o.owned, b)
 	}
 	slices.SortFunc(o.boxes, func(a, b *Box) int { return strings.Compare(a.Name, b.Name) })
-	return o, nil
+	return nil
+}
+
+// Change has change called while nobody uses any letters, and boxes then, which returns
+// those of the sinks that there are afterwards. It says ErrBusy while letters are sent or
+// removed, else what change says.
+func (o *Office) Change(caps Caps, change func() error, boxes func() []*Box) error {
+	if !o.change.TryLock() {
+		return ErrBusy
+	}
+	defer o.change.Unlock()
+	o.read <- struct{}{} // a listing is bounded by the letters' cap
+	defer func() { <-o.read }()
+	closed := o.Close() // one of them may get a sink again
+	err := change()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if odd := errors.Join(closed, o.fill(caps, boxes())); odd != nil {
+		o.log.Warn("dead letters of sinks that are not configured may be missing", "error", odd)
+	}
+	return err
 }
 
 // Close closes what the office owns. A Replay or Purge that runs fails.
 func (o *Office) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var errs []error
 	for _, b := range o.owned {
 		errs = append(errs, b.Letters.Close())
@@ -142,7 +173,11 @@ func (o *Office) Close() error {
 }
 
 // Boxes returns the boxes, for their figures.
-func (o *Office) Boxes() []*Box { return o.boxes }
+func (o *Office) Boxes() []*Box {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.boxes)
+}
 
 // expireEvery is how often letters that are too old are looked for.
 const expireEvery = time.Minute
@@ -150,7 +185,7 @@ const expireEvery = time.Minute
 // Run removes letters that are too old, until ctx ends.
 func (o *Office) Run(ctx context.Context) {
 	for {
-		for _, b := range o.boxes {
+		for _, b := range o.Boxes() {
 			if err := b.Letters.Expire(); err != nil {
 				o.log.Warn("dead letters stay although they are too old; trying again", "error", err)
 			}
@@ -161,8 +196,8 @@ func (o *Office) Run(ctx context.Context) {
 	}
 }
 
-func (o *Office) box(name string) *Box {
-	for _, b := range o.boxes {
+func named(boxes []*Box, name string) *Box {
+	for _, b := range boxes {
 		if b.Name == name {
 			return b
 		}
@@ -175,14 +210,15 @@ func (o *Office) chosen(f Filter) ([]*Box, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
+	boxes := o.Boxes()
 	if f.Sink == "" {
-		return o.boxes, nil
+		return boxes, nil
 	}
-	if b := o.box(f.Sink); b != nil {
+	if b := named(boxes, f.Sink); b != nil {
 		return []*Box{b}, nil
 	}
 	var names []string
-	for _, b := range o.boxes {
+	for _, b := range boxes {
 		names = append(names, b.Name)
 	}
 	return nil, fmt.Errorf("sink %q: %w; there are %s", f.Sink, ErrUnknown, strings.Join(names, ", "))
@@ -200,14 +236,14 @@ func (o *Office) wait(ctx context.Context) error {
 
 // List implements Desk.
 func (o *Office) List(ctx context.Context, f Filter) (Listing, error) {
-	boxes, err := o.chosen(f)
-	if err != nil {
-		return Listing{}, err
-	}
 	if err := o.wait(ctx); err != nil {
 		return Listing{}, err
 	}
 	defer func() { <-o.read }()
+	boxes, err := o.chosen(f)
+	if err != nil {
+		return Listing{}, err
+	}
 	sums := groups{}
 	for _, b := range boxes {
 		err := b.Letters.Each(func(line []byte) bool {
@@ -225,14 +261,14 @@ func (o *Office) List(ctx context.Context, f Filter) (Listing, error) {
 
 // Show implements Desk.
 func (o *Office) Show(ctx context.Context, f Filter, limit int) (Shown, error) {
-	boxes, err := o.chosen(f)
-	if err != nil {
-		return Shown{}, err
-	}
 	if err := o.wait(ctx); err != nil {
 		return Shown{}, err
 	}
 	defer func() { <-o.read }()
+	boxes, err := o.chosen(f)
+	if err != nil {
+		return Shown{}, err
+	}
 	shown := Shown{Entries: []json.RawMessage{}}
 	for _, b := range boxes {
 		err := b.Letters.Each(func(line []byte) bool {
@@ -266,14 +302,14 @@ func (o *Office) Purge(ctx context.Context, f Filter, dryRun bool) (Purged, erro
 		}
 		return Purged{true, listing.Groups}, nil
 	}
-	boxes, err := o.chosen(f)
-	if err != nil {
-		return Purged{}, err
-	}
 	if !o.change.TryLock() {
 		return Purged{}, ErrBusy
 	}
 	defer o.change.Unlock()
+	boxes, err := o.chosen(f)
+	if err != nil {
+		return Purged{}, err
+	}
 	sums := groups{}
 	for _, b := range boxes {
 		if err := purge(ctx, b, f, sums); err != nil {

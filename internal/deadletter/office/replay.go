@@ -61,14 +61,14 @@ func (r Replayed) Whole() bool {
 // Replay implements Desk. What was accepted is taken out of its file after each Send;
 // what is refused again stays with the new reason. It ends early with ctx.
 func (o *Office) Replay(ctx context.Context, f Filter, dryRun bool) (Replayed, error) {
-	boxes, err := o.chosen(f)
-	if err != nil {
-		return Replayed{}, err
-	}
 	if !o.change.TryLock() {
 		return Replayed{}, ErrBusy
 	}
 	defer o.change.Unlock()
+	boxes, err := o.chosen(f)
+	if err != nil {
+		return Replayed{}, err
+	}
 	all := Replayed{DryRun: dryRun, Sinks: []SinkReplay{}}
 	for _, b := range boxes {
 		r := replay{box: b, filter: f, size: o.chunk, result: SinkReplay{Sink: b.Name}, streams: map[string]*record.Source{}, refusals: map[string]*Refusal{}}

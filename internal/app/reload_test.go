@@ -1,0 +1,177 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func (a *instance) reload() string { return a.call(http.MethodPost, "/api/v1/reload") }
+
+// in returns the lines of a file that a local_file sink wrote below the data directory.
+func (a *instance) in(glob string) (lines []string) {
+	a.t.Helper()
+	files, err := filepath.Glob(filepath.Join(a.dir, "data", glob))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		lines = append(lines, strings.Fields(string(text))...)
+	}
+	return lines
+}
+
+// A file is written all the time while sinks, files and limits change at every moment:
+// each line is in one place, once, and in order.
+func TestReloadsUnderLoadLoseNothing(t *testing.T) {
+	dir := t.TempDir()
+	versions := []string{
+		`sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}}`,
+		`sinks: {out: {type: local_file, path: "{data_dir}/out/b", format: raw}}
+dispatcher: {memory: 2MiB, batch: {max_bytes: 1KiB}, rate_limit: {bytes_per_second: 100MiB}}`,
+		`sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}, also: {type: local_file, path: "{data_dir}/also/a", format: raw}}
+dispatcher: {batch: {linger: 1ms}}`,
+		`sinks: {out: {type: local_file, path: "{data_dir}/out/c", format: raw}, may: {type: local_file, path: "{data_dir}/also/b", format: raw, delivery: best_effort}}`,
+	}
+	for i := range versions {
+		versions[i] += fmt.Sprintf("\nfile_monitor: {include: [\"DIR/*.log\"], exclude: [\"DIR/%d\"]}\n", i)
+	}
+	a := startWith(t, dir, versions[0])
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	log := filepath.Join(dir, "a.log")
+	var want []string
+	reloads := 0
+	for i := range 300 {
+		for range 20 {
+			want = append(want, fmt.Sprint(len(want)))
+		}
+		appendTo(t, log, strings.Join(want[len(want)-20:], "\n")+"\n")
+		if i%5 != 0 {
+			continue
+		}
+		a.configure(versions[reloads%len(versions)])
+		if got := a.reload(); !strings.Contains(got, `"changed":`) {
+			t.Fatalf("reload %d: %s", i, got)
+		}
+		reloads++
+		before := len(a.in("out/*"))
+		eventually(t, "more lines", func() bool { return len(a.in("out/*")) > before || before == len(want) })
+	}
+	eventually(t, "all lines", func() bool { return len(a.in("out/*")) >= len(want) })
+	a.stop()
+	got := a.in("out/*")
+	slices.SortFunc(got, func(a, b string) int {
+		return len(a) - len(b) + 10*strings.Compare(fmt.Sprintf("%9s", a), fmt.Sprintf("%9s", b))
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("%d lines, want %d", len(got), len(want))
+	}
+	for _, file := range []string{"out/a", "out/b", "out/c", "also/a"} {
+		if len(a.in(file)) == 0 {
+			t.Errorf("nothing came to %s", file)
+		}
+	}
+	t.Logf("%d reloads, %d lines", reloads, len(want))
+}
+
+// A file that is wrong, or that changes what only a start can change, changes nothing, and
+// health says so until one is right.
+func TestAWrongConfigurationChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	const good = `file_monitor: {include: ["DIR/*.log"]}
+sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}}
+`
+	a := startWith(t, dir, good)
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	for _, c := range []struct{ name, config, want string }{
+		{"a mistake", good + "dispatcher: {memory: much}\n", "dispatcher.memory"},
+		{"no YAML", "sinks: [", "config.yaml:"},
+		{"another directory", good + "shutdown_timeout: 3s\nserver_: {}\n", "server_"},
+		{"the reader's limit", strings.Replace(good, "include", "max_line: 2MiB, include", 1), "file_monitor.max_line cannot change while the agent runs"},
+		{"what is owed", strings.Replace(good, "format", "delivery: best_effort, format", 1), "sinks.out.delivery cannot change"},
+		{"a sink that cannot be", good[:strings.Index(good, "sinks")] + `sinks: {out: {type: local_file, path: "{data_dir}/out/b"}, new: {type: loki, url: "http://x", tls: {ca_file: DIR/none}}}`, "ca_file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a.configure(c.config)
+			if got := a.reload(); !strings.Contains(got, `"error"`) || !strings.Contains(got, c.want) {
+				t.Errorf("the answer is %s", got)
+			}
+			if h := a.get("/health"); !strings.Contains(h, "the last reload failed") {
+				t.Errorf("health says %s", h)
+			}
+			if m := a.get("/metrics"); !strings.Contains(m, "log_capturer_config_last_reload_successful 0") {
+				t.Error("the metric does not say so")
+			}
+		})
+	}
+	appendTo(t, filepath.Join(dir, "a.log"), "1\n")
+	eventually(t, "a line where it went before", func() bool { return slices.Equal(a.in("out/a"), []string{"1"}) })
+	a.configure(good)
+	if got := a.reload(); got != `{"changed":[]}`+"\n" {
+		t.Errorf("the answer is %s", got)
+	}
+	if h := a.get("/health"); strings.Contains(h, "reload") {
+		t.Errorf("health says %s", h)
+	}
+}
+
+// What is left out is let go of, and goes on where it was when it is wanted again.
+func TestFilesAreChosenAnew(t *testing.T) {
+	dir := t.TempDir()
+	const sinks = `sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}}` + "\n"
+	both, one := sinks+`file_monitor: {include: ["DIR/*.log"]}`, sinks+`file_monitor: {include: ["DIR/a.log"]}`
+	a := startWith(t, dir, both)
+	first, second := filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log")
+	appendTo(t, first, "a1\n")
+	appendTo(t, second, "b1\n")
+	eventually(t, "both", func() bool { return len(a.in("out/a")) == 2 })
+	a.configure(one)
+	if got := a.reload(); got != `{"changed":["file_monitor.include"]}`+"\n" {
+		t.Fatalf("the answer is %s", got)
+	}
+	eventually(t, "the file to be let go of", func() bool { return strings.Contains(a.get("/metrics"), `log_capturer_descriptors{kind="log_file"} 1`) })
+	appendTo(t, second, "b2\n")
+	appendTo(t, first, "a2\n")
+	eventually(t, "the other", func() bool { return slices.Contains(a.in("out/a"), "a2") })
+	if slices.Contains(a.in("out/a"), "b2") {
+		t.Error("a file that is left out is read")
+	}
+	a.configure(both)
+	a.hup <- syscall.SIGHUP
+	eventually(t, "both", func() bool { return slices.Contains(a.in("out/a"), "b2") })
+	a.stop()
+	got := a.in("out/a")
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"a1", "a2", "b1", "b2"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestTheConfigurationIsWatched(t *testing.T) {
+	dir := t.TempDir()
+	const text = `watch_config: true
+file_monitor: {include: ["DIR/*.log"]}
+sinks: {out: {type: local_file, path: "{data_dir}/out/FILE", format: raw}}
+`
+	a := startWith(t, dir, strings.Replace(text, "FILE", "a", 1))
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	began := time.Now()
+	a.configure(strings.Replace(text, "FILE", "b", 1))
+	i := 0
+	eventually(t, "a line at the new place", func() bool {
+		appendTo(t, filepath.Join(dir, "a.log"), fmt.Sprintf("%d\n", i))
+		i++
+		return len(a.in("out/b")) > 0
+	})
+	t.Logf("in use after %v", time.Since(began))
+}
