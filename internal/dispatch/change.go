@@ -88,7 +88,7 @@ func (d *Dispatcher) remember(l *Lane) {
 // change gives a lane that stays its new settings.
 func (l *Lane) change(c Change, deadline time.Time) {
 	l.config.Store(&c.Config)
-	l.queue.SetMaxBytes(c.Memory)
+	l.queue.Set(c.Config.queue(c.Memory))
 	l.spool.SetMax(int64(c.Config.Spool.MaxBytes))
 	l.dead.SetCaps(int64(c.Config.Dead.MaxBytes), c.Config.Dead.MaxAge.Std())
 	if s := c.Sinks[l.name]; s != nil {

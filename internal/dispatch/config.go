@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/queue"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
 
@@ -44,6 +45,9 @@ type RetryConfig struct {
 type SpoolConfig struct {
 	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
 	WhenFull WhenFull   `yaml:"when_full" jsonschema:"enum=block_files,enum=drop_oldest,enum=drop_newest" jsonschema_description:"What becomes of lines that cannot wait, those of containers read through the Engine API, once memory and spool are full. block_files: their streams are closed, and asked again when there is room. drop_oldest: what has been in the spool for longest is dropped for them. drop_newest: they are dropped. Files wait in any case. What is dropped is counted."`
+	Replay   Replay     `yaml:"replay" jsonschema:"enum=in_order,enum=fresh_first" jsonschema_description:"What goes out first when the sink is back. in_order: of each source what is in the spool, as Loki wants it; other sources go on beside it. fresh_first: what comes now, and beside it what is in the spool, which then arrives out of order."`
+	// ReplayRate is in bytes of lines a second.
+	ReplayRate units.Size `yaml:"replay_rate" jsonschema_description:"Bytes of lines a second that the spool gives out at most, beside its turns; 0 for no limit. With in_order it must be more than what comes."`
 }
 
 // DeadConfig is dispatcher.dead_letters.
@@ -83,13 +87,27 @@ const (
 	DropNewest WhenFull = "drop_newest"
 )
 
+// Replay is what goes out first when there is something in the spool.
+type Replay string
+
+// The orders.
+const (
+	InOrder    Replay = "in_order"
+	FreshFirst Replay = "fresh_first"
+)
+
+// queue returns the settings of a queue with memory bytes that change with the configuration.
+func (c Config) queue(memory int64) queue.Options {
+	return queue.Options{MaxBytes: memory, FreshFirst: c.Spool.Replay == FreshFirst, SpoolRate: int64(c.Spool.ReplayRate)}
+}
+
 // DefaultConfig is what the agent runs with when the file says nothing.
 func DefaultConfig() Config {
 	return Config{
 		Memory: 64 * units.MiB,
 		Batch:  BatchConfig{MaxBytes: units.MiB, Linger: units.Duration(250 * time.Millisecond)},
 		Retry:  RetryConfig{Initial: units.Duration(500 * time.Millisecond), Max: units.Duration(30 * time.Second)},
-		Spool:  SpoolConfig{MaxBytes: units.GiB, WhenFull: BlockFiles},
+		Spool:  SpoolConfig{MaxBytes: units.GiB, WhenFull: BlockFiles, Replay: InOrder},
 		Dead:   DeadConfig{MaxBytes: 256 * units.MiB, MaxAge: units.Duration(30 * 24 * time.Hour)},
 
 		RateLimit: RateLimitConfig{Policy: LimitDelay},
@@ -132,7 +150,9 @@ func (c RetryConfig) Validate() []units.FieldError {
 
 // Validate reports what is wrong with the spool.
 func (c SpoolConfig) Validate() []units.FieldError {
-	errs := units.OneOf("when_full", string(c.WhenFull), string(BlockFiles), string(DropOldest), string(DropNewest))
+	errs := append(
+		units.OneOf("when_full", string(c.WhenFull), string(BlockFiles), string(DropOldest), string(DropNewest)),
+		units.OneOf("replay", string(c.Replay), string(InOrder), string(FreshFirst))...)
 	if c.MaxBytes < minSpool {
 		errs = append(errs, units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool))
 	}

@@ -81,11 +81,10 @@ func NewLane(d LaneDeps) *Lane {
 	l.sink.set(d.Sink)
 	l.quit, l.quitting = context.WithCancel(context.Background())
 	l.leave, l.leaving = context.WithCancel(context.Background())
-	l.queue = queue.New(d.Spool, queue.Options{
-		MaxBytes: d.Memory, BestEffort: l.bestEffort, OnError: l.spoolFailed,
-		OnFailed: l.notKept,
-		OnFreed:  func() { l.onFreed() },
-	})
+	o := d.Config.queue(d.Memory)
+	o.BestEffort, o.OnError, o.OnFailed = l.bestEffort, l.spoolFailed, l.notKept
+	o.OnFreed = func() { l.onFreed() }
+	l.queue = queue.New(d.Spool, o)
 	l.restored = d.Spool.Lines()
 	l.board.Set(l.component(), health.Healthy, "")
 	return l

@@ -1,6 +1,9 @@
 package queue
 
-import "github.com/logcapturer/log_capturer/internal/spool"
+import (
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/spool"
+)
 
 // A flow is what waits of one source in memory; one more stands for the spool. They
 // take turns, so that a source which floods the queue does not delay the others: each
@@ -152,7 +155,13 @@ func (q *Queue) pop(size int) {
 		f.credit = quantum // nobody waits
 	}
 	if f == &fs.spool {
+		given := record.Whole(q.disk.batch).Bytes()
 		q.disk = nil // its turn goes on with what is read next
+		if q.o.SpoolRate > 0 {
+			q.pace.gave(given, q.o.SpoolRate)
+			fs.turns.pop()
+			f.queued = false
+		}
 		return
 	}
 	if f.items.pop(); f.items.len() == 0 {

@@ -1,8 +1,9 @@
 // Package queue holds what waits for one sink: batches in memory, and behind them, on
 // disk, those of a spool.
 //
-// Batches of one source leave in the order in which they came. For that a source with
-// anything in the spool does not go back to memory before the spool has given it out.
+// Batches of one source leave in the order in which they came, unless Options.FreshFirst.
+// For that a source with anything in the spool does not go back to memory before the spool
+// has given it out.
 // The sources in memory, and the spool as one of them, take turns: see flow.
 //
 // A batch comes in two steps: Reserve keeps room for it, in memory or on disk, or says
@@ -53,6 +54,12 @@ type Options struct {
 	// BestEffort says that nobody waits for this queue's answers: batches are lent to it
 	// (Batch.Lend), and it returns them instead of answering.
 	BestEffort bool
+	// FreshFirst says that what comes goes to memory whenever there is room, also beside
+	// older batches of its source in the spool: order is kept among each of the two alone.
+	FreshFirst bool
+	// SpoolRate bounds how fast the spool gives out, in bytes of lines a second, beside its
+	// turns; 0 = not. Not after Drain.
+	SpoolRate int64
 	// Rest is how long a spool that failed is left alone: nothing has room in it then.
 	// 0 means 5 seconds.
 	Rest time.Duration
@@ -106,6 +113,7 @@ type Queue struct {
 	spooled      map[string]int // batches in the spool, pending ones too, by source
 	back         []item         // released by a lease: the head of the queue
 	disk         *item          // the spool's next batch, read ahead
+	pace         pace
 	lease        *Lease
 	used         int64
 	broken       time.Time // until when the spool is not tried again after a failure
@@ -157,6 +165,7 @@ func (q *Queue) Drain() {
 	if !q.draining {
 		q.draining = true
 		close(q.drain)
+		q.spoolTurn()
 	}
 }
 
@@ -171,6 +180,7 @@ func (q *Queue) Close() error {
 		return nil
 	}
 	q.closed = true
+	q.pace.stop()
 	q.mu.Unlock()
 
 	q.spillMu.Lock()
@@ -184,11 +194,12 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// SetMaxBytes changes the share of memory.
-func (q *Queue) SetMaxBytes(n int64) {
+// Set changes MaxBytes, FreshFirst and SpoolRate to those of o.
+func (q *Queue) Set(o Options) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.o.MaxBytes = n
+	q.o.MaxBytes, q.o.FreshFirst, q.o.SpoolRate = o.MaxBytes, o.FreshFirst, o.SpoolRate
+	q.spoolTurn()
 }
 
 // Park moves what is in memory to the spool, before Close, so that it is neither lost

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/spool"
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 func take(t *testing.T, q *Queue, maxBytes int) *Lease {
@@ -71,6 +73,41 @@ func TestASourceInTheSpoolMayNotOvertakeItself(t *testing.T) {
 	if st := q.Stats(); st != (Stats{}) {
 		t.Errorf("in the end: %+v", st)
 	}
+}
+
+// With FreshFirst what comes goes past what its source has in the spool, which keeps its
+// own order and gets out beside it, as fast as SpoolRate allows.
+func TestFreshFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{FreshFirst: true})
+		for n := range 20 {
+			b := k.batch("a", n, 1, 100)
+			q.Set(Options{MaxBytes: 1 << 20, FreshFirst: true, SpoolRate: int64(record.Whole(b).Bytes())})
+			must(t, spill(q, b))
+		}
+		must(t, q.Sync())
+		began, fresh, old := time.Now(), 0, 0
+		for old < 20 {
+			must(t, put(q, k.batch("a", 20+fresh, 1, 100)))
+			fresh++
+			l := take(t, q, 1000)
+			for _, line := range lines(l) {
+				switch line {
+				case fmt.Sprintf("a:%d:0", 19+fresh):
+				case fmt.Sprintf("a:%d:0", old):
+					old++
+				default:
+					t.Fatalf("%s came, %d fresh ones and %d old ones before", line, fresh-1, old)
+				}
+			}
+			must(t, l.Ack())
+			task.Sleep(t.Context(), 100*time.Millisecond)
+		}
+		// A second for each of those but the first.
+		if took := time.Since(began); took < 19*time.Second || took > 21*time.Second || fresh < 190 {
+			t.Errorf("20 old batches took %v, beside %d fresh ones", took, fresh)
+		}
+	})
 }
 
 // The order of a source holds across a restart that parks memory.

@@ -105,5 +105,5 @@ func (q *Queue) Free(sourceID string) (memory, disk bool) {
 // roomFor tells whether the next batch of a source, of size bytes, may go to memory. mu
 // is held.
 func (q *Queue) roomFor(sourceID string, size int64) bool {
-	return q.spooled[sourceID] == 0 && q.flows.share(sourceID, size, q.o.MaxBytes-q.used)
+	return (q.o.FreshFirst || q.spooled[sourceID] == 0) && q.flows.share(sourceID, size, q.o.MaxBytes-q.used)
 }

@@ -57,7 +57,7 @@ func (q *Queue) append(b *record.Batch) (heavy bool, err error) {
 		return false, ErrClosed
 	}
 	var older []item
-	if q.spooled[id] == 0 {
+	if q.spooled[id] == 0 && !q.o.FreshFirst {
 		older = q.flows.extract(id)
 		for i := range older {
 			q.uncharge(&older[i])

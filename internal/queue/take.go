@@ -168,7 +168,7 @@ func (q *Queue) readAhead() error {
 		return nil
 	}
 	q.disk = &item{batch: b, seq: seq, disk: true}
-	q.flows.queue(&q.flows.spool)
+	q.spoolTurn()
 	return nil
 }
 

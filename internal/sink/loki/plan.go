@@ -3,6 +3,7 @@ package loki
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/wire"
@@ -48,9 +49,11 @@ type streams struct {
 }
 
 // plan sorts the entries of the views into groups, without those that an earlier Send
-// of the same views has settled.
+// of the same views has settled, and without those that are too old.
 func (s *Sink) plan(views []record.View) {
 	s.views = views
+	oldest := s.age.cutoff(time.Now())
+	var old []ref
 	if len(s.streams.byRecord) > maxStreams || len(s.streams.byKey) > maxStreams {
 		s.streams = streams{}
 	}
@@ -68,6 +71,10 @@ func (s *Sink) plan(views []record.View) {
 				continue
 			}
 			e := &entries[i]
+			if e.Time < oldest {
+				old = append(old, ref{int32(v), int32(view.From + i), nil})
+				continue
+			}
 			out := e.Output % record.Outputs
 			if groups[out] == nil {
 				shapes[out] = s.shapeOf(view.Batch.Source, out)
@@ -77,6 +84,9 @@ func (s *Sink) plan(views []record.View) {
 			g.refs = append(g.refs, ref{int32(v), int32(view.From + i), shapes[out]})
 			g.bytes += int(e.Len) + len(shapes[out].metadata) + wire.EntryOverhead
 		}
+	}
+	if len(old) > 0 {
+		s.reject(old, reasonTooOld, "not sent, since Loki said of another: "+s.age.words)
 	}
 }
 

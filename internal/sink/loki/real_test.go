@@ -341,6 +341,15 @@ func tooOldWithinTheSecond(r *real) {
 			r.Fatalf("rejection %d is of entry %d", i, e.Entry)
 		}
 	}
+	// What is older still is not even sent.
+	before = discarded(r)
+	older := batchOf(source("a"), 100, func(i int) time.Time { return week.Add(time.Duration(i-500) * time.Hour) })
+	if err := r.sink.Send(r.Context(), []record.View{record.Whole(older)}); !errors.As(err, &rejected) || len(rejected.Entries) != 100 {
+		r.Fatalf("Send: %v; want all rejected", err)
+	}
+	if n := discarded(r) - before; n != 0 {
+		r.Errorf("%d entries were sent to be refused", n)
+	}
 }
 
 // discarded returns how many entries Loki has refused as too old.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/httpsink"
@@ -70,6 +71,9 @@ func (s *Sink) sort(ctx context.Context, st *stream, refs []ref, answer *httpsin
 	if words.wholeStream {
 		s.reject(refs, reasonInvalidLabels, answer.Words(detailWords))
 		return nil
+	}
+	if words.old.count > 0 && words.old.second > 0 {
+		s.age.learn(time.Now(), words.old.second, words.old.detail)
 	}
 	picked, exact := s.pick(refs, words)
 	for i, r := range refs {

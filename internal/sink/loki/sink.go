@@ -57,6 +57,7 @@ type Sink struct {
 
 	streams streams
 	size    sizer
+	age     age
 	push    wire.Push
 	body    []byte
 	warned  bool // of metadata that Loki does not take
