@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/canary"
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/health"
@@ -51,6 +52,7 @@ type agent struct {
 	arena      *record.Pool
 	watcher    *tail.Watcher
 	dispatcher *dispatch.Dispatcher
+	canary     *canary.Canary
 	office     *office.Office
 	boxes      map[string]*office.Box // of the lanes
 	servers    []*httpapi.Server
@@ -129,10 +131,15 @@ func (a *agent) build() error {
 		a.log.Warn("no inotify; logs are looked at every few seconds instead", "error", err)
 		a.watcher = nil
 	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("ask for the host's name: %w", err)
+	}
+	a.buildCanary(hostname)
 	if err := a.buildDelivery(); err != nil {
 		return err
 	}
-	if err := a.buildMonitors(); err != nil {
+	if err := a.buildMonitors(hostname); err != nil {
 		return err
 	}
 	a.registerMetrics()
@@ -208,6 +215,7 @@ func (a *agent) start(failed chan<- error) {
 	for _, m := range a.monitors {
 		m.start()
 	}
+	a.sources.Go("canary", a.canary.Run)
 	if a.again.Load != nil {
 		a.board.Set(configuration, health.Healthy, "")
 		a.serving.Go("reload", a.awaitReloads)

@@ -71,8 +71,11 @@ data_dir: DIR/data
 log: {level: error}
 server: {listen: %s}
 container_monitor: {docker_host: "unix://DIR/no.sock"}
-`, a.addr) + more
-	if err := os.WriteFile(a.path, []byte(strings.ReplaceAll(text, "DIR", a.dir)), 0o600); err != nil {
+`, a.addr)
+	if !strings.Contains(more, "canary:") {
+		text += "canary: {enabled: false}\n"
+	}
+	if err := os.WriteFile(a.path, []byte(strings.ReplaceAll(text+more, "DIR", a.dir)), 0o600); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/logcapturer/log_capturer/internal/canary"
 	"github.com/logcapturer/log_capturer/internal/config"
 	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
@@ -36,6 +37,7 @@ type Config struct {
 	ContainerMonitor discover.ContainerConfig `yaml:"container_monitor" jsonschema_description:"Which containers are captured, and how."`
 	FileMonitor      discover.FileConfig      `yaml:"file_monitor" jsonschema_description:"Which log files are captured."`
 	Dispatcher       dispatch.Config          `yaml:"dispatcher" jsonschema_description:"What may be in flight, and what happens while a sink does not take it."`
+	Canary           canary.Config            `yaml:"canary" jsonschema_description:"An entry of the agent's own, with the label job=log_capturer_canary, that shows that the way to each sink is open."`
 	Sinks            Sinks                    `yaml:"sinks" jsonschema_description:"Where lines are delivered: name to settings. The type defaults to the name. With no sink at all, a local_file sink with its defaults is used."`
 }
 
@@ -56,6 +58,7 @@ func DefaultConfig() Config {
 		ContainerMonitor: discover.DefaultContainerConfig(),
 		FileMonitor:      discover.DefaultFileConfig(),
 		Dispatcher:       dispatch.DefaultConfig(),
+		Canary:           canary.DefaultConfig(),
 	}
 }
 

@@ -75,6 +75,7 @@ func (a *agent) buildLane(name string, cfg Config, memory int64) (*dispatch.Lane
 	return dispatch.NewLane(dispatch.LaneDeps{
 		Name: name, Sink: s, Spool: sp, Dead: dead, Config: cfg.Dispatcher, Memory: memory,
 		Delivery: cfg.Sinks[name].Delivery(),
+		Arrived:  a.canary.Arrived,
 		Metrics:  a.metrics, Board: a.board, Log: a.log,
 	}), nil
 }

@@ -100,6 +100,7 @@ var allowed = map[string][]string{
 	"deadletter/ndjson": {"record"},
 	"deadletter/office": {"record", "sink", "task", "deadletter", "ask"},
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
+	"canary":            {"record", "units"},
 	"config":            {"units"},
 	"httpapi":           {"source", "health", "units", "deadletter/office"},
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},

@@ -65,6 +65,7 @@ func (a *agent) registerMetrics() {
 	a.perSink(counter, "spool_lost_lines_total", "Lines in the spool that were found damaged.", func(l *dispatch.Lane) float64 { return float64(l.Stats().Damage.LostLines) })
 	a.deadMetrics()
 	a.reloadMetrics()
+	a.canaryMetrics()
 	a.one(gauge, "goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
 	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither an owner started nor an open stream of the engine needs: the runtime's, and those of HTTP connections. It does not grow.", func() float64 {
 		owned := 0

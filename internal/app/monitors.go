@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,11 +23,7 @@ import (
 // than delivering; the second is there so that one slow disk read stops nobody.
 const workers = 2
 
-func (a *agent) buildMonitors() error {
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("ask for the host's name: %w", err)
-	}
+func (a *agent) buildMonitors(hostname string) error {
 	if a.cfg.ContainerMonitor.Enabled {
 		if err := a.buildContainers(hostname); err != nil {
 			return err

@@ -96,6 +96,8 @@ func (a *agent) tryReload() ([]string, error) {
 	a.cfg = next
 	a.level.Set(levelOf(next.Log))
 	a.arena.SetLimit(int64(next.Dispatcher.Memory))
+	a.canary.SetSinks(sinkNames(next.Sinks))
+	a.canary.Reconfigure(next.Canary)
 	for _, m := range a.monitors {
 		m.reconfigure()
 	}

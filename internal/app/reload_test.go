@@ -175,3 +175,22 @@ sinks: {out: {type: local_file, path: "{data_dir}/out/FILE", format: raw}}
 	})
 	t.Logf("in use after %v", time.Since(began))
 }
+
+// The canary goes the whole way, and can be switched on while the agent runs.
+func TestTheCanaryArrives(t *testing.T) {
+	const sinks = `sinks: {out: {type: local_file, path: "{data_dir}/out/{source}", format: raw}}
+file_monitor: {include: ["DIR/*.log"]}
+`
+	a := startWith(t, t.TempDir(), sinks)
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	a.configure(sinks + "canary: {interval: 1s}\n")
+	if got := a.reload(); got != `{"changed":["canary.enabled","canary.interval"]}`+"\n" {
+		t.Fatalf("the answer is %s", got)
+	}
+	eventually(t, "two canaries", func() bool {
+		return strings.Contains(a.get("/metrics"), `log_capturer_canary_arrived_total{sink="out"} 2`) && len(a.in("out/canary")) >= 4
+	})
+	if h := a.get("/health"); !strings.Contains(h, `{"name":"canary","status":"healthy"`) {
+		t.Errorf("health says %s", h)
+	}
+}

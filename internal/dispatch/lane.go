@@ -51,7 +51,9 @@ type Lane struct {
 	missed int64
 	// bestEffort: the sink holds up nobody.
 	bestEffort bool
-	down       atomic.Bool // the last delivery failed
+	// arrived is told of canaries that the sink has accepted.
+	arrived func(sink string, sent time.Time)
+	down    atomic.Bool // the last delivery failed
 }
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
@@ -64,7 +66,9 @@ type LaneDeps struct {
 	// Delivery is what the sink is owed.
 	Delivery sink.Delivery
 	// Memory is the lane's share of what may be in flight, in bytes.
-	Memory  int64
+	Memory int64
+	// Arrived, if set, is told of each canary that the sink has accepted, and when it was sent.
+	Arrived func(sink string, sent time.Time)
 	Metrics *metrics.Metrics
 	Board   *health.Board
 	Log     *slog.Logger
@@ -75,7 +79,7 @@ func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
 		name: d.Name, spool: d.Spool, dead: d.Dead,
 		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
-		turn: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), arrived: d.Arrived,
 	}
 	l.config.Store(&d.Config)
 	l.sink.set(d.Sink)
@@ -280,6 +284,9 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 			}
 			l.count.LinesAcked.WithLabelValues(l.name).Add(float64(lines - refused))
 			l.count.LinesSent.WithLabelValues(l.name, "success").Add(float64(lines - refused))
+			if refused == 0 {
+				l.canaries(views)
+			}
 			return true
 		}
 		if ctx.Err() != nil {
@@ -292,6 +299,18 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 			return false
 		case pauseCut:
 			breaker = l.newBreaker() // another sink, which has not failed yet
+		}
+	}
+}
+
+// canaries tells of those among views.
+func (l *Lane) canaries(views []record.View) {
+	if l.arrived == nil {
+		return
+	}
+	for _, v := range views {
+		if v.Batch.Source.Kind == record.KindCanary {
+			l.arrived(l.name, time.Unix(0, v.Batch.Entries[v.To-1].Time))
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (o Output) String() string {
 	return ""
 }
 
+// KindCanary is the kind of the agent's own source, whose entries show that the way is open.
+const KindCanary = "canary"
+
 // Stream is one labelled stream as sinks know it. It is immutable.
 type Stream struct {
 	// Labels identify the stream; sorted, sanitised and few.
@@ -60,7 +63,7 @@ func NewStream(labels, metadata Labels) *Stream {
 type Source struct {
 	// ID is the key of its position, for example "container:4f5e…" or "file:/var/log/app.log".
 	ID string
-	// Kind is "container" or "file".
+	// Kind is "container", "file" or KindCanary.
 	Kind string
 	// Name is what a person calls it: the container's name or the file's path.
 	Name string
