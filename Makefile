@@ -39,17 +39,18 @@ lint: ## Check format and code
 bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
 
-scenarios: ## Run all end-to-end scenarios, faults of the engine too, for half an hour; REPORT=FILE gets a table
+scenarios: ## Run all end-to-end scenarios, faults of the engine too, for three quarters of an hour; REPORT=FILE gets a table
 	@scripts/setup cc engine loki
-	$(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -race -tags scenarios -timeout 60m -count=1 ./test/e2e $(ARGS)
+	LOG_CAPTURER_STOPS=200 $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -race -tags scenarios -timeout 90m -count=1 ./test/e2e $(ARGS)
 
 load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE, ARGS="-containers 100 -for 1m"
 	@scripts/setup engine
 	go test -tags load -count=1 -timeout 2h -v -run '^Test(Load|Cost)' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
 
-soak: ## Turn 50 streams over and over for 30 minutes and look for leaks; REPORT=FILE, ARGS="-for 2h"
-	@scripts/setup engine
+soak: ## Turn 50 streams over and over and look for leaks, then live in 64 MB, 30 minutes each; REPORT=FILE, ARGS="-for 2h"
+	@scripts/setup cc engine loki
 	go test -tags load -count=1 -timeout 25h -v -run '^TestSoak' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
+	LOG_CAPTURER_MEMORY_FOR=$(or $(MEMORY_FOR),30m) go test -count=1 -timeout 25h -v -run '^TestSixtyFour' ./test/e2e
 
 crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
 	@scripts/setup strace

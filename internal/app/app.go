@@ -28,6 +28,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/tail"
 	"github.com/logcapturer/log_capturer/internal/task"
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 // readShutdown bounds how long stopping the readers may take: they wait for nothing
@@ -40,7 +41,9 @@ type agent struct {
 	info  BuildInfo
 	log   *slog.Logger
 	level *slog.LevelVar
-	lock  *os.File
+	// memory is what the agent's cgroup allows; 0 = anything.
+	memory units.Size
+	lock   *os.File
 
 	again     Reloads
 	reloading sync.Mutex
@@ -84,6 +87,8 @@ func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
 	a := &agent{cfg: cfg, info: info, again: again, level: new(slog.LevelVar), board: &health.Board{}, metrics: metrics.New()}
 	a.level.Set(levelOf(cfg.Log))
 	a.log = newLogger(cfg.Log, a.level)
+	a.memory = memoryLimit(a.log)
+	a.cfg = boundMemory(cfg, a.memory, a.log)
 	a.root = task.NewRoot(context.WithoutCancel(ctx), "agent", a.log)
 	a.serving, a.delivery, a.sources = a.root.Child("serving"), a.root.Child("delivery"), a.root.Child("sources")
 	if err := a.build(); err != nil {

@@ -70,6 +70,7 @@ func (a *agent) tryReload() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	next = boundMemory(next, a.memory, a.log)
 	changed := config.Diff(a.cfg, next)
 	if err := a.changeable(changed, next); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ const (
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
 // while a sink does not take it.
 type Config struct {
-	Memory    units.Size      `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. At the limit, files are read more slowly and streams go to the spool."`
+	Memory    units.Size      `yaml:"memory" jsonschema_description:"All log lines that are in flight, for the whole agent; at least 1MiB. In a cgroup with a limit of memory a quarter of that is the most that is used. At the limit, files are read more slowly and streams go to the spool."`
 	Batch     BatchConfig     `yaml:"batch" jsonschema_description:"When a batch is sent to a sink."`
 	Retry     RetryConfig     `yaml:"retry" jsonschema_description:"How long the agent waits after a failed delivery; it tries without end."`
 	Spool     SpoolConfig     `yaml:"spool" jsonschema_description:"Where lines wait on disk for a sink that does not take them."`

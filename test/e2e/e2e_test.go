@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,6 +168,26 @@ func (w *world) exactlyOnceInFiles(dir string) {
 	if report := count.Report(); !report.OK() {
 		w.t.Errorf("not every line is in the files exactly once:\n%s", report)
 	}
+}
+
+// kept expects the lines that the engine has of a container.
+func (w *world) kept(c *harness.Container) (lines int) {
+	w.t.Helper()
+	data, err := os.ReadFile(c.LogPath(w.t))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for record := range bytes.SplitSeq(bytes.TrimSpace(data), []byte("\n")) {
+		var r struct{ Log string }
+		if err := json.Unmarshal(record, &r); err != nil {
+			continue // a half one
+		}
+		if id, seq, err := line.Parse([]byte(strings.TrimSuffix(r.Log, "\n"))); err == nil && id == c.Name {
+			w.ledger.Expect(id, seq, seq)
+			lines++
+		}
+	}
+	return lines
 }
 
 // balanced waits until the agent's books are quiet and checks the law of conservation,

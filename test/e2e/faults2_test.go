@@ -80,7 +80,11 @@ func (w *world) slowsNobody() {
 		w.full()
 	}
 	w.t.Logf("the agent took %.1f %% of a core while the container wrote", 100*cpu/took)
-	if cpu/took > 0.02 {
+	idle := 0.02
+	if harness.RaceEnabled {
+		idle *= 5
+	}
+	if cpu/took > idle {
 		w.t.Error("the agent does something although there is no room")
 	}
 	writes.longer(w.t, "writing", 1.02)

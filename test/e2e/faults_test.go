@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -17,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/logcapturer/log_capturer/test/harness"
-	"github.com/logcapturer/log_capturer/test/loggen/line"
 )
 
 // trio is three agents, one for each way to read, that capture the same containers side
@@ -85,26 +83,6 @@ func (w *world) of(name string) string {
 	return fmt.Sprintf("{run=%q, container=~%q}", w.run, name)
 }
 
-// kept expects the lines that the engine has of a container.
-func (w *world) kept(c *harness.Container) (lines int) {
-	w.t.Helper()
-	data, err := os.ReadFile(c.LogPath(w.t))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for record := range bytes.SplitSeq(bytes.TrimSpace(data), []byte("\n")) {
-		var r struct{ Log string }
-		if err := json.Unmarshal(record, &r); err != nil {
-			continue // a half one
-		}
-		if id, seq, err := line.Parse([]byte(strings.TrimSuffix(r.Log, "\n"))); err == nil && id == c.Name {
-			w.ledger.Expect(id, seq, seq)
-			lines++
-		}
-	}
-	return lines
-}
-
 // R12, scenario 21: what is opened for a container is closed, in the agent and in dockerd.
 // Containers come and go, and others talk on while their streams are replaced each second.
 func TestOpenedStreamsAreClosed(t *testing.T) {
@@ -134,13 +112,19 @@ func TestOpenedStreamsAreClosed(t *testing.T) {
 	}
 	harness.Eventually(t, time.Minute, "the goroutines and descriptors of before", func() (bool, string) {
 		now, err := w.census()
-		return err == nil && now == before, fmt.Sprintf("%+v, before %+v, error %v", now, before, err)
+		return err == nil && now.within(before), fmt.Sprintf("%+v, before %+v, error %v", now, before, err)
 	})
 	after, dockerd := w.atRest()
-	if after != before || dockerd != dockerdBefore {
+	if !after.within(before) || dockerd > dockerdBefore {
 		t.Errorf("the agent holds %+v, before %+v; dockerd %d descriptors, before %d", after, before, dockerd, dockerdBefore)
 	}
 	t.Logf("%.0f opens, %.0f turns; agent %+v, before %+v; descriptors of dockerd %d, before %d", opens, turns, after, before, dockerd, dockerdBefore)
+}
+
+// within tells whether nothing is held that was not before: idle connections, with their
+// goroutines, may have been closed meanwhile.
+func (c census) within(before census) bool {
+	return c.owned == before.owned && c.descriptors == before.descriptors && c.goroutines <= before.goroutines && c.fds <= before.fds
 }
 
 // comeAndGo runs containers, a few at a time, waits for their lines, and removes them.

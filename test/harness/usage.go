@@ -94,8 +94,9 @@ func (a *AgentProcess) Goroutines() (int, error) {
 }
 
 // StartShippedAgent is StartAgent with the agent as it is shipped, also where the
-// tests run with the race detector: for figures of its time and memory.
-func StartShippedAgent(t testing.TB, config string) *AgentProcess {
+// tests run with the race detector: for figures of its time and memory. It may be started
+// by another command: see StartAgentUnder.
+func StartShippedAgent(t testing.TB, config string, wrap ...string) *AgentProcess {
 	t.Helper()
-	return startAgent(t, ShippedAgent(t), config)
+	return startAgent(t, ShippedAgent(t), config, wrap...)
 }
