@@ -47,10 +47,10 @@ load: ## Run 300 containers and compare what each way to read costs; REPORT=FILE
 	@scripts/setup engine
 	go test -tags load -count=1 -timeout 2h -v -run '^Test(Load|Cost)' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
 
-soak: ## Turn 50 streams over and over and look for leaks, then live in 64 MB, 30 minutes each; REPORT=FILE, ARGS="-for 2h"
+soak: ## Turn 50 streams over and over and look for leaks, live in 64 MB, 30 minutes each, and on a broken network; REPORT=FILE, ARGS="-for 2h"
 	@scripts/setup cc engine loki
 	go test -tags load -count=1 -timeout 25h -v -run '^TestSoak' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
-	LOG_CAPTURER_MEMORY_FOR=$(or $(MEMORY_FOR),30m) go test -count=1 -timeout 25h -v -run '^TestSixtyFour' ./test/e2e
+	LOG_CAPTURER_MEMORY_FOR=30m LOG_CAPTURER_NETWORK_FOR=10m go test -count=1 -timeout 2h -v -run '^Test(SixtyFour|TheNetwork)' ./test/e2e
 
 crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
 	@scripts/setup strace
