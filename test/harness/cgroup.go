@@ -17,10 +17,12 @@ type Cgroup struct{ dir, limit string }
 // ends, after what runs in it.
 func NewCgroup(t testing.TB, limit int64) *Cgroup {
 	t.Helper()
+	const root = "/sys/fs/cgroup"
 	name := fmt.Sprintf("lc-%d", os.Getpid())
-	c := &Cgroup{filepath.Join("/sys/fs/cgroup", name), "memory.max"}
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
-		c = &Cgroup{filepath.Join("/sys/fs/cgroup/memory", name), "memory.limit_in_bytes"}
+	c := &Cgroup{filepath.Join(root, "memory", name), "memory.limit_in_bytes"}
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		c = &Cgroup{filepath.Join(root, name), "memory.max"}
+		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0o600) // it may be so already
 	}
 	if err := os.Mkdir(c.dir, 0o755); err != nil {
 		t.Fatalf("make a control group: %v", err)
