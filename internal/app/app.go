@@ -236,7 +236,8 @@ func (a *agent) start(failed chan<- error) {
 // stop ends every part, the sources first, and returns what was not right.
 func (a *agent) stop() error {
 	a.ready.Store(false)
-	a.reloading.Lock() // for good
+	a.reloading.Lock() // one that is under way ends first, and no other begins
+	a.reloading.Unlock() //nolint:staticcheck // an empty section: to wait is all
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), readShutdown)
 	err := a.sources.Close(ctx)
