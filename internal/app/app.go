@@ -19,6 +19,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/canary"
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
+	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/httpapi"
@@ -47,7 +48,11 @@ type agent struct {
 
 	again     Reloads
 	reloading sync.Mutex
-	reloads   reloads
+	quit      context.Context
+	quitting  context.CancelFunc
+	// chooseFiles is file_monitor's Reconfigure; nil when it is off.
+	chooseFiles func(discover.FileConfig) <-chan struct{}
+	reloads     reloads
 
 	board      *health.Board
 	metrics    *metrics.Metrics
@@ -89,6 +94,7 @@ func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
 	a.log = newLogger(cfg.Log, a.level)
 	a.memory = memoryLimit(a.log)
 	a.cfg = boundMemory(cfg, a.memory, a.log)
+	a.quit, a.quitting = context.WithCancel(context.WithoutCancel(ctx))
 	a.root = task.NewRoot(context.WithoutCancel(ctx), "agent", a.log)
 	a.serving, a.delivery, a.sources = a.root.Child("serving"), a.root.Child("delivery"), a.root.Child("sources")
 	if err := a.build(); err != nil {
@@ -236,7 +242,8 @@ func (a *agent) start(failed chan<- error) {
 // stop ends every part, the sources first, and returns what was not right.
 func (a *agent) stop() error {
 	a.ready.Store(false)
-	a.reloading.Lock() // one that is under way ends first, and no other begins
+	a.quitting()         // a reload that waits for a sink does not any more
+	a.reloading.Lock()   // one that is under way ends first, and no other begins
 	a.reloading.Unlock() //nolint:staticcheck // an empty section: to wait is all
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), readShutdown)

@@ -41,7 +41,7 @@ func Doctor(ctx context.Context, cfg Config, info BuildInfo, opts DoctorOptions)
 	if cfg.Server.Pprof != "" {
 		host.Listen = append(host.Listen, cfg.Server.Pprof)
 	}
-	own := (&agent{cfg: cfg}).ownFiles()
+	own := ownFiles(cfg)
 	host.Files.Exclude = append(host.Files.Exclude[:len(host.Files.Exclude):len(host.Files.Exclude)], own...)
 	for _, name := range sinkNames(cfg.Sinks) {
 		host.Sinks = append(host.Sinks, doctor.Sink{Name: name, Check: sinkCheck(name, cfg.Sinks[name], cfg.DataDir, info)})

@@ -119,11 +119,12 @@ func (a *agent) buildFiles(hostname string) {
 	stats := &file.Stats{}
 	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats}
 	opener.Restore(a.store.All())
+	a.chooseFiles = found.Reconfigure
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
 	a.monitors = append(a.monitors, monitor{
 		start:       func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
-		reconfigure: func() { found.Reconfigure(a.fileConfig()) },
+		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
 		close:       func() {},
 	})
 	a.reports = append(a.reports, func() {
@@ -141,7 +142,7 @@ func (a *agent) buildFiles(hostname string) {
 // fileConfig is file_monitor, without what the agent writes itself.
 func (a *agent) fileConfig() discover.FileConfig {
 	cfg := a.cfg.FileMonitor
-	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], a.ownFiles()...)
+	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], ownFiles(a.cfg)...)
 	return cfg
 }
 
@@ -183,11 +184,12 @@ func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
 }
 
 // ownFiles are globs of what the agent writes itself: capturing that would never end.
-func (a *agent) ownFiles() (globs []string) {
-	dirs := []string{a.cfg.DataDir}
-	for _, s := range a.cfg.Sinks {
+func ownFiles(cfg Config) (globs []string) {
+	dirs := []string{cfg.DataDir}
+	for _, name := range sinkNames(cfg.Sinks) {
+		s := cfg.Sinks[name]
 		if c, ok := s.Settings.(*localfile.Config); ok {
-			fixed, _, _ := strings.Cut(strings.ReplaceAll(c.Path, "{data_dir}", a.cfg.DataDir), "{")
+			fixed, _, _ := strings.Cut(strings.ReplaceAll(c.Path, "{data_dir}", cfg.DataDir), "{")
 			dirs = append(dirs, filepath.Dir(fixed+"x"))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/config"
+	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/sink"
@@ -51,7 +52,7 @@ func (a *agent) reload() ([]string, error) {
 	a.reloads.note(err)
 	if err != nil {
 		a.log.Error("the configuration was not reloaded; the agent goes on with the one it has", "error", err)
-		a.board.Set(configuration, health.Degraded, "the last reload failed, and the agent goes on with the configuration of before: "+err.Error())
+		a.board.Set(configuration, health.Degraded, "the last reload failed, and the agent goes on with the configuration of before: see the agent's log, or what log_capturer reload says")
 		return nil, err
 	}
 	a.log.Info("configuration reloaded", "changed", changed)
@@ -83,17 +84,22 @@ func (a *agent) tryReload() ([]string, error) {
 		if err != nil {
 			return errors.Join(err, undo(c))
 		}
-		a.dispatcher.Change(c)
+		ctx, cancel := context.WithTimeout(a.quit, time.Duration(next.ShutdownTimeout))
+		defer cancel()
+		a.dispatcher.Change(ctx, c)
 		return nil
 	}
+	a.shield(next)
 	if slices.Equal(sinkNames(a.cfg.Sinks), sinkNames(next.Sinks)) {
 		err = delivery()
 	} else { // dead letters change hands
-		err = a.office.Change(capsOf(next), delivery, a.letterBoxes)
+		err = a.office.Change(delivery, a.letterBoxes)
 	}
 	if err != nil {
+		a.shield(a.cfg)
 		return nil, fmt.Errorf("reload: %w", err)
 	}
+	a.office.SetCaps(capsOf(next))
 	a.cfg = next
 	a.level.Set(levelOf(next.Log))
 	a.arena.SetLimit(int64(next.Dispatcher.Memory))
@@ -103,6 +109,25 @@ func (a *agent) tryReload() ([]string, error) {
 		m.reconfigure()
 	}
 	return changed, nil
+}
+
+// shieldWait bounds the wait for a look at the log files.
+const shieldWait = 5 * time.Second
+
+// shield has the files left out that the sinks of before or of next write, before these
+// do: they would be captured, and written, and captured.
+func (a *agent) shield(next Config) {
+	if a.chooseFiles == nil || slices.Equal(ownFiles(a.cfg), ownFiles(next)) {
+		return
+	}
+	cfg := a.cfg.FileMonitor
+	cfg.Exclude = slices.Concat(cfg.Exclude, ownFiles(a.cfg), ownFiles(next))
+	select {
+	case <-a.chooseFiles(cfg):
+	case <-time.After(shieldWait):
+		a.log.Warn("looking for log files takes long; what a new sink writes may be captured for a moment")
+	case <-a.quit.Done():
+	}
 }
 
 // changeable refuses what only another start can change.
@@ -128,7 +153,6 @@ func (a *agent) changeable(changed []string, next Config) error {
 func (a *agent) plan(changed []string, next Config) (c dispatch.Change, err error) {
 	c = dispatch.Change{
 		Config: next.Dispatcher, Memory: share(next), Sinks: map[string]sink.Sink{},
-		Grace: time.Duration(next.ShutdownTimeout),
 	}
 	for _, name := range sinkNames(next.Sinks) {
 		_, stays := a.cfg.Sinks[name]
@@ -188,13 +212,20 @@ func (a *agent) awaitReloads(ctx context.Context) {
 // is put in place by links, as Kubernetes does, gives no other sign that is to be relied on.
 func (a *agent) watchConfig(ctx context.Context) {
 	was, _ := os.ReadFile(a.again.Path)
+	var seen []byte
 	for task.Sleep(ctx, watchInterval) {
 		is, err := os.ReadFile(a.again.Path)
-		if err != nil || bytes.Equal(is, was) {
-			continue // between two files, perhaps
+		switch {
+		case err != nil || bytes.Equal(is, was): // or between two files
+			seen = nil
+		case !bytes.Equal(is, seen):
+			seen = is // it may be half of it: looked at once more
+		default:
+			was, seen = is, nil
+			if _, err := a.reload(); errors.Is(err, office.ErrBusy) { //nolint:contextcheck // as above
+				was = nil
+			}
 		}
-		was = is
-		_, _ = a.reload() //nolint:contextcheck // as above
 	}
 }
 

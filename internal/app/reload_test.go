@@ -157,6 +157,32 @@ func TestFilesAreChosenAnew(t *testing.T) {
 	}
 }
 
+// What a new sink writes is never captured, though it is where log files are looked for
+// and another sink takes its time to go.
+func TestANewSinksFilesAreNotCaptured(t *testing.T) {
+	dir := t.TempDir()
+	const files, before = `file_monitor: {include: ["DIR/logs/**"]}` + "\n", `sinks: {dead: {type: loki, url: "http://127.0.0.1:1"}, out: {type: local_file, path: "{data_dir}/out/a", format: raw}}` + "\n"
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := startWith(t, dir, files+before)
+	log := filepath.Join(dir, "logs/a.log")
+	appendTo(t, log, "0\n")
+	eventually(t, "a line", func() bool { return len(a.in("out/a")) == 1 })
+	a.configure(files + `sinks: {out: {type: local_file, path: "DIR/logs/out/x.log", format: raw}}` + "\n")
+	if got := a.reload(); got != `{"changed":["sinks.dead","sinks.out.path"]}`+"\n" {
+		t.Fatalf("the answer is %s", got)
+	}
+	for i := range 100 {
+		appendTo(t, log, fmt.Sprintf("%d\n", i+1))
+	}
+	eventually(t, "all lines", func() bool { return len(a.in("../logs/out/*")) >= 100 })
+	a.stop()
+	if n := len(a.in("../logs/out/*")) + len(a.in("out/a")); n != 101 {
+		t.Errorf("%d lines, want 101", n)
+	}
+}
+
 func TestTheConfigurationIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	const text = `watch_config: true

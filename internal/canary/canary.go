@@ -106,16 +106,17 @@ func (c *Canary) Run(ctx context.Context) {
 		c.mu.Lock()
 		config := c.config
 		c.mu.Unlock()
-		if config.Enabled {
-			c.send(ctx)
+		pause := config.Interval.Std()
+		if config.Enabled && !c.send(ctx) {
+			pause = min(pause, late)
 		}
-		timer.Reset(config.Interval.Std())
+		timer.Reset(pause)
 	}
 }
 
-// send sends one. It cannot wait for room: what finds none counts as one that did not
-// arrive.
-func (c *Canary) send(ctx context.Context) {
+// send sends one, and tells whether there was room. It cannot wait for that: what finds
+// none counts as one that did not arrive.
+func (c *Canary) send(ctx context.Context) bool {
 	now := time.Now()
 	c.mu.Lock()
 	c.number++
@@ -129,9 +130,10 @@ func (c *Canary) send(ctx context.Context) {
 	b.Filled()
 	if err := c.Deliver(ctx, b); err != nil {
 		c.Log.Debug("a canary found no room", "error", err)
-		return
+		return false
 	}
 	c.Read(c.source, 1, len(line))
+	return true
 }
 
 // Arrived notes that a sink has accepted the canary that was sent at a time. One of an

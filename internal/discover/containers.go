@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +103,9 @@ func (c *Containers) Health() Health { return c.status.get() }
 func (c *Containers) Reconfigure(config ContainerConfig) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.next == nil && reflect.DeepEqual(config, c.config) {
+		return
+	}
 	c.next = &config
 	if c.hurry != nil {
 		c.hurry()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -41,7 +42,8 @@ type Files struct {
 
 	mu       sync.Mutex
 	config   FileConfig
-	adopted  bool             // config is new since the last look
+	next     *FileConfig      // to be adopted by the next look
+	taken    []chan struct{}  // closed when it was, and told
 	known    map[string]*file // by path
 	overflow int
 
@@ -64,20 +66,30 @@ func NewFiles(config FileConfig, hostname string, log *slog.Logger) *Files {
 }
 
 // Reconfigure has the files chosen as config says, from the next look on, which it asks
-// for. What was found and is left out now keeps its position.
-func (f *Files) Reconfigure(config FileConfig) {
+// for. The channel is closed when that look was applied. What was found and is left out
+// now keeps its position.
+func (f *Files) Reconfigure(config FileConfig) <-chan struct{} {
+	taken := make(chan struct{})
 	f.mu.Lock()
-	f.config, f.adopted = config, true
+	f.next = &config
+	f.taken = append(f.taken, taken)
 	f.mu.Unlock()
 	f.Hint()
+	return taken
 }
 
-// settings returns the configuration of the moment, and whether it is a new one.
-func (f *Files) settings() (config FileConfig, adopted bool) {
+// adopt makes the next configuration that of the moment, if there is one. fresh tells of a
+// path whether the one of before did not name it.
+func (f *Files) adopt() (config FileConfig, taken []chan struct{}, fresh func(path string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	adopted, f.adopted = f.adopted, false
-	return f.config, adopted
+	was := f.config
+	if taken, f.taken = f.taken, nil; f.next == nil || reflect.DeepEqual(*f.next, was) {
+		f.next = nil
+		return was, taken, nil
+	}
+	f.config, f.next = *f.next, nil
+	return f.config, taken, func(path string) bool { return !was.names(path) }
 }
 
 // Hint asks for a look now, for example because a directory changed. It never blocks.
@@ -125,8 +137,12 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 	timer := time.NewTimer(rescan)
 	defer timer.Stop()
 	for first := true; ; first = false {
-		if changed := f.look(ctx, first); (changed || first) && ctx.Err() == nil {
+		changed, taken := f.look(ctx, first)
+		if (changed || first) && ctx.Err() == nil {
 			apply(f.targets())
+		}
+		for _, c := range taken {
+			close(c)
 		}
 		timer.Reset(rescan)
 		select {
@@ -139,21 +155,21 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 	}
 }
 
-// look compares the set with the file system and tells whether it changed.
-func (f *Files) look(ctx context.Context, first bool) bool {
-	config, adopted := f.settings()
+// look compares the set with the file system and tells whether it changed, and who waits
+// for that to be told.
+func (f *Files) look(ctx context.Context, first bool) (changed bool, taken []chan struct{}) {
+	config, taken, fresh := f.adopt()
 	found := scan(ctx, config)
 	if ctx.Err() != nil {
-		return false
+		return false, taken
 	}
 	now := time.Now()
 	owned := make(map[inode]string, len(found))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.overflow = 0
-	changed := adopted
-	if adopted {
-		first = true // what is new to it may be old
+	if fresh != nil {
+		changed = true
 		maps.DeleteFunc(f.known, func(path string, _ *file) bool { return !config.names(path) })
 	}
 	// Paths that are known come first: of two names of one file the earlier stays.
@@ -176,7 +192,7 @@ func (f *Files) look(ctx context.Context, first bool) bool {
 		case len(f.known) >= maxFiles:
 			f.overflow++
 		default:
-			f.known[path] = f.newFile(path, first, now)
+			f.known[path] = f.newFile(path, first || fresh != nil && fresh(path), now)
 			changed = true
 		}
 	}
@@ -195,7 +211,7 @@ func (f *Files) look(ctx context.Context, first bool) bool {
 		f.log.Warn("more log files than can be captured; narrow file_monitor.include", "limit", maxFiles, "left_out", f.overflow)
 	}
 	f.warned = f.overflow > 0
-	return changed
+	return changed, taken
 }
 
 // ordered returns the paths of found, known ones first, each sorted.
@@ -265,7 +281,8 @@ func scan(ctx context.Context, config FileConfig) map[string]inode {
 
 // names tells whether a path is one of those that are captured.
 func (c FileConfig) names(path string) bool {
-	return anyPath(c.Include, path) && !anyPath(c.Exclude, path)
+	clean := func(glob string) bool { return doublestar.MatchUnvalidated(filepath.Clean(glob), path) }
+	return slices.ContainsFunc(c.Include, clean) && !anyPath(c.Exclude, path)
 }
 
 func anyPath(globs []string, path string) bool {

@@ -124,6 +124,38 @@ func stat(t *testing.T, path string) os.FileInfo {
 	return info
 }
 
+// A new configuration changes nothing for files that the one of before named too: one that
+// has just appeared is new, and read from its beginning.
+func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
+	dir := t.TempDir()
+	config := FileConfig{Include: []string{dir + "//a*.log"}, Since: SinceNow()}
+	f := NewFiles(config, "host1", quiet())
+	touch := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch("a1.log")
+	touch("b1.log")
+	f.look(t.Context(), true)
+	touch("a2.log")
+	config.Include = append(config.Include, dir+"/b*.log")
+	f.Reconfigure(config)
+	f.look(t.Context(), false)
+	for name, history := range map[string]bool{"a1.log": false, "a2.log": true, "b1.log": false} {
+		k := f.known[filepath.Join(dir, name)]
+		if k == nil || k.target.Since.IsZero() != history {
+			t.Errorf("%s: %+v", name, k)
+		}
+	}
+	before := f.known[filepath.Join(dir, "a1.log")]
+	f.Reconfigure(config)
+	if changed, taken := f.look(t.Context(), false); changed || len(taken) != 1 || f.known[filepath.Join(dir, "a1.log")] != before {
+		t.Error("the same configuration again changes something")
+	}
+}
+
 func TestTheNumberOfFilesIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	for i := range maxFiles + 3 {

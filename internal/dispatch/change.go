@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
@@ -19,26 +18,24 @@ type Change struct {
 	// Add are new lanes, Remove the names of those that go.
 	Add    []*Lane
 	Remove []string
-	// Grace is how long deliveries under way may take that are in the way.
-	Grace time.Duration
 }
 
 // Change applies c, and nothing in it fails. Lanes that stay keep what they hold, and
 // deliver it to their new sink. What a lane that goes holds is parked in its spool, where
 // it stays; what finds no room there is dropped for it, and counted. Batches that come
-// meanwhile have the lanes of before or those of after. Not beside Drain or Close.
-func (d *Dispatcher) Change(c Change) {
-	deadline := time.Now().Add(c.Grace)
+// meanwhile have the lanes of before or those of after. Deliveries under way that are in
+// the way may take until ctx ends. Not beside Drain or Close.
+func (d *Dispatcher) Change(ctx context.Context, c Change) {
 	if old := d.limiter.Load(); old == nil || !old.is(c.Config.RateLimit) {
 		d.limiter.Store(newLimiter(c.Config.RateLimit))
 	}
-	gone := d.exchange(c)
+	gone := d.exchange(c) //nolint:contextcheck // new lanes live as long as the others
 	for _, l := range gone {
-		l.retire(deadline)
+		l.retire(ctx)
 		d.remember(l)
 	}
 	for _, l := range d.Lanes() {
-		l.change(c, deadline)
+		l.change(ctx, c)
 	}
 	d.broadcast()
 }
@@ -86,14 +83,14 @@ func (d *Dispatcher) remember(l *Lane) {
 }
 
 // change gives a lane that stays its new settings.
-func (l *Lane) change(c Change, deadline time.Time) {
+func (l *Lane) change(ctx context.Context, c Change) {
 	l.config.Store(&c.Config)
 	l.queue.Set(c.Config.queue(c.Memory))
 	l.spool.SetMax(int64(c.Config.Spool.MaxBytes))
 	l.dead.SetCaps(int64(c.Config.Dead.MaxBytes), c.Config.Dead.MaxAge.Std())
 	if s := c.Sinks[l.name]; s != nil {
-		if err := l.sink.replace(s, deadline); err != nil {
-			l.log.Warn("the sink of before did not close as it should; the new one is in use", "error", err)
+		if err := l.sink.replace(ctx, s); err != nil {
+			l.log.Warn("the sink of before did not end as it should", "error", err)
 		}
 	}
 }
@@ -105,19 +102,17 @@ func (l *Lane) Discard() error {
 }
 
 // retire ends a lane that gets nothing more, and closes it.
-func (l *Lane) retire(deadline time.Time) {
+func (l *Lane) retire(ctx context.Context) {
 	l.quitting()
 	l.leaving()
 	if l.scope != nil {
-		late := time.NewTimer(time.Until(deadline))
-		defer late.Stop()
 		select {
 		case <-l.done:
-		case <-late.C:
+		case <-ctx.Done():
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 		defer cancel()
-		if err := l.scope.Close(ctx); err != nil {
+		if err := l.scope.Close(bounded); err != nil {
 			l.log.Error("a sink that was removed does not end", "error", err)
 		}
 	}

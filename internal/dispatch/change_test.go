@@ -18,7 +18,16 @@ import (
 
 // same is a Change that changes nothing yet.
 func (f *fixture) same() Change {
-	return Change{Config: f.config, Memory: 1 << 20, Sinks: map[string]sink.Sink{}, Grace: time.Second}
+	return Change{Config: f.config, Memory: 1 << 20, Sinks: map[string]sink.Sink{}}
+}
+
+const grace = time.Second
+
+// change applies c, with a second for what is in the way.
+func (f *fixture) change(c Change) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), grace)
+	defer cancel()
+	f.d.Change(ctx, c)
 }
 
 // Sinks are replaced all the time while lines come: each is at one of them, in order.
@@ -44,7 +53,7 @@ func TestSinksAreReplacedUnderLoad(t *testing.T) {
 		}
 		c, next := f.same(), &scripted{}
 		c.Sinks["a"] = next
-		f.d.Change(c)
+		f.change(c)
 		all = append(all, next)
 	}
 	f.eventually("an answer for every batch", func() bool { return o.count() == batches })
@@ -79,8 +88,11 @@ func TestANewSinkIsTriedAtOnce(t *testing.T) {
 		synctest.Wait()
 		began, c, next := time.Now(), f.same(), &scripted{}
 		c.Sinks["a"] = next
-		f.d.Change(c)
-		f.eventually("all lines", func() bool { return inOrder(next.got(), "stream", 10) })
+		f.change(c)
+		f.eventually("all lines", func() bool { return len(next.got()) == 10 })
+		if !inOrder(next.got(), "stream", 10) {
+			t.Errorf("got %v", next.got())
+		}
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("it took %v", took)
 		}
@@ -101,18 +113,111 @@ func TestASendThatHangsDoesNotHoldUpAChange(t *testing.T) {
 		o := &outcomes{}
 		c, stuck := f.same(), &hanging{}
 		c.Sinks["a"] = stuck
-		f.d.Change(c)
+		f.change(c)
 		if err := f.d.Deliver(t.Context(), f.batch(f.source("file", true), 0, o)); err != nil {
 			t.Fatal(err)
 		}
 		task.Sleep(t.Context(), time.Minute)
 		began, next := time.Now(), &scripted{}
 		c.Sinks["a"] = next
-		f.d.Change(c)
-		if took := time.Since(began); took != c.Grace {
-			t.Errorf("the change took %v, want %v", took, c.Grace)
+		f.change(c)
+		if took := time.Since(began); took != grace {
+			t.Errorf("the change took %v, want %v", took, grace)
 		}
-		f.eventually("the line", func() bool { return inOrder(next.got(), "file", 1) })
+		f.eventually("the line", func() bool { return len(next.got()) == 1 })
+	})
+}
+
+// stubborn ends when it is let, whatever its context says.
+type stubborn struct {
+	scripted
+	let chan struct{}
+}
+
+func (s *stubborn) Send(context.Context, []record.View) error {
+	<-s.let
+	return errDown
+}
+
+// A sink that does not end by its context is waited for by the next one, not by the change.
+func TestASendThatIgnoresItsEndDoesNotHoldUpAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1<<20, 1<<20, "a")
+		o := &outcomes{}
+		c, stuck, next := f.same(), &stubborn{let: make(chan struct{})}, &scripted{}
+		c.Sinks["a"] = stuck
+		f.change(c)
+		if err := f.d.Deliver(t.Context(), f.batch(f.source("file", true), 0, o)); err != nil {
+			t.Fatal(err)
+		}
+		task.Sleep(t.Context(), time.Minute)
+		began := time.Now()
+		c.Sinks["a"] = &scripted{}
+		f.change(c)
+		c.Sinks["a"] = next // and yet another one
+		f.change(c)
+		if took := time.Since(began); took > 2*(grace+closeWait) {
+			t.Errorf("the changes took %v", took)
+		}
+		if stuck.closed.Load() {
+			t.Error("a sink that is in use was closed")
+		}
+		close(stuck.let)
+		f.eventually("the line", func() bool { return len(next.got()) == 1 })
+		if !stuck.closed.Load() {
+			t.Error("the sink of before is open")
+		}
+	})
+}
+
+// A sink that is down, and waits long for its next try, goes at once.
+func TestADeadSinkGoesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixtureWith(t, 1<<20, 1<<20, func(c *Config) {
+			c.Retry = RetryConfig{Initial: units.Duration(time.Hour), Max: units.Duration(time.Hour)}
+		}, "a", "b")
+		f.sinks["b"].set(down)
+		o := &outcomes{}
+		if err := f.d.Deliver(t.Context(), f.batch(f.source("file", true), 0, o)); err != nil {
+			t.Fatal(err)
+		}
+		task.Sleep(t.Context(), time.Minute)
+		began, c := time.Now(), f.same()
+		c.Remove = []string{"b"}
+		f.change(c)
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		f.eventually("an answer", func() bool { return o.count() == 1 })
+	})
+}
+
+// A canary arrives though its neighbours are refused; one that is refused does not.
+func TestACanaryArrivesBesideWhatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1<<20, 1<<20, "a")
+		arrived := 0
+		f.d.Lanes()[0].arrived = func(string, time.Time) { arrived++ }
+		f.sinks["a"].set(func(views []record.View) error {
+			for i, v := range views {
+				if v.Batch.Source.ID == "bad" {
+					return &sink.RejectedError{Entries: []sink.Rejection{{View: i, Reason: "rejected"}}}
+				}
+			}
+			return nil
+		})
+		canary := f.source("canary", false)
+		canary.Kind = record.KindCanary
+		o := &outcomes{}
+		for i, src := range []*record.Source{f.source("bad", true), canary} {
+			if err := f.d.Deliver(t.Context(), f.batch(src, i, o)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.eventually("both", func() bool { return o.count() == 2 })
+		if arrived != 1 {
+			t.Errorf("%d canaries arrived", arrived)
+		}
 	})
 }
 
@@ -133,7 +238,7 @@ func TestSinksComeAndGo(t *testing.T) {
 		deliver("first", true) // before there is another
 		c := f.same()
 		c.Add = []*Lane{f.lane("b", 1<<20, 1<<20)}
-		f.d.Change(c)
+		f.change(c)
 		f.sinks["b"].set(down)
 		deliver("second", true)
 		deliver("third", false)
@@ -142,7 +247,7 @@ func TestSinksComeAndGo(t *testing.T) {
 		old := f.sinks["b"]
 		c = f.same()
 		c.Remove = []string{"b"}
-		f.d.Change(c)
+		f.change(c)
 		if !old.closed.Load() || len(f.d.Lanes()) != 1 || len(f.board.Report().Components) != 1 {
 			t.Errorf("the sink is still there: %+v", f.board.Report())
 		}
@@ -156,7 +261,7 @@ func TestSinksComeAndGo(t *testing.T) {
 
 		c = f.same()
 		c.Add = []*Lane{f.lane("b", 1<<20, 1<<20)}
-		f.d.Change(c)
+		f.change(c)
 		f.eventually("what it had left", func() bool { return len(f.sinks["b"].got()) == 20 })
 		f.eventually("all at the first sink", func() bool { return len(f.sinks["a"].got()) == 40 })
 		if got := fmt.Sprint(f.sinks["b"].got()); !strings.Contains(got, "second-10 ") || !strings.Contains(got, "third-29") {
@@ -183,7 +288,7 @@ func TestWhatFindsNoRoomWhenASinkGoesIsCounted(t *testing.T) {
 		}
 		c := f.same()
 		c.Remove = []string{"b"}
-		f.d.Change(c)
+		f.change(c)
 		f.eventually("an answer for every batch", func() bool { return o.count() == n })
 		for i, outcome := range o.all {
 			if outcome != record.Delivered {
@@ -204,7 +309,7 @@ func TestLimitsChange(t *testing.T) {
 		f.sinks["a"].set(down)
 		c := f.same()
 		c.Memory, c.Config.Spool = 4<<10, SpoolConfig{MaxBytes: 4 << 10, WhenFull: DropNewest}
-		f.d.Change(c)
+		f.change(c)
 		o := &outcomes{}
 		for i := range 1000 {
 			if err := f.d.Deliver(t.Context(), f.batch(f.source("stream", false), i, o)); err != nil {
@@ -216,7 +321,7 @@ func TestLimitsChange(t *testing.T) {
 		}
 		f.sinks["a"].set(nil)
 		c.Config.RateLimit = RateLimitConfig{BytesPerSecond: 1, Policy: LimitDrop}
-		f.d.Change(c)
+		f.change(c)
 		for i := range 10 {
 			if err := f.d.Deliver(t.Context(), f.batch(f.source("file", true), i, o)); err != nil {
 				t.Fatal(err)

@@ -16,6 +16,7 @@ const (
 	minSpool  = 1 * units.MiB
 	minDead   = 1 * units.MiB
 	minAge    = units.Duration(time.Hour)
+	minReplay = 1 * units.KiB
 )
 
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
@@ -45,9 +46,9 @@ type RetryConfig struct {
 type SpoolConfig struct {
 	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"The most that one sink's spool takes on disk, below data_dir; at least 1MiB."`
 	WhenFull WhenFull   `yaml:"when_full" jsonschema:"enum=block_files,enum=drop_oldest,enum=drop_newest" jsonschema_description:"What becomes of lines that cannot wait, those of containers read through the Engine API, once memory and spool are full. block_files: their streams are closed, and asked again when there is room. drop_oldest: what has been in the spool for longest is dropped for them. drop_newest: they are dropped. Files wait in any case. What is dropped is counted."`
-	Replay   Replay     `yaml:"replay" jsonschema:"enum=in_order,enum=fresh_first" jsonschema_description:"What goes out first when the sink is back. in_order: of each source what is in the spool, as Loki wants it; other sources go on beside it. fresh_first: what comes now, and beside it what is in the spool, which then arrives out of order."`
+	Replay   Replay     `yaml:"replay" jsonschema:"enum=in_order,enum=fresh_first" jsonschema_description:"What goes out first when the sink is back. in_order: of each source what is in the spool, as Loki wants it; other sources go on beside it. fresh_first: what comes now, and beside it what is in the spool, which then arrives out of order: for sinks that take that. Loki refuses what is over an hour behind the newest of its stream, by default."`
 	// ReplayRate is in bytes of lines a second.
-	ReplayRate units.Size `yaml:"replay_rate" jsonschema_description:"Bytes of lines a second that the spool gives out at most, beside its turns; 0 for no limit. With in_order it must be more than what comes."`
+	ReplayRate units.Size `yaml:"replay_rate" jsonschema_description:"Bytes of lines a second that the spool gives out at most, beside its turns; at least 1KiB, 0 for no limit. With in_order it must be more than what comes."`
 }
 
 // DeadConfig is dispatcher.dead_letters.
@@ -153,6 +154,9 @@ func (c SpoolConfig) Validate() []units.FieldError {
 	errs := append(
 		units.OneOf("when_full", string(c.WhenFull), string(BlockFiles), string(DropOldest), string(DropNewest)),
 		units.OneOf("replay", string(c.Replay), string(InOrder), string(FreshFirst))...)
+	if c.ReplayRate != 0 && c.ReplayRate < minReplay {
+		errs = append(errs, units.Errorf("replay_rate", "%s a second is too little to ever end; expected %s or more, or 0 for no limit", c.ReplayRate, minReplay))
+	}
 	if c.MaxBytes < minSpool {
 		errs = append(errs, units.Errorf("max_bytes", "%s is too little to work with; expected %s or more", c.MaxBytes, minSpool))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -284,9 +285,7 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 			}
 			l.count.LinesAcked.WithLabelValues(l.name).Add(float64(lines - refused))
 			l.count.LinesSent.WithLabelValues(l.name, "success").Add(float64(lines - refused))
-			if refused == 0 {
-				l.canaries(views)
-			}
+			l.canaries(views, rejected)
 			return true
 		}
 		if ctx.Err() != nil {
@@ -303,13 +302,14 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	}
 }
 
-// canaries tells of those among views.
-func (l *Lane) canaries(views []record.View) {
+// canaries tells of those among views that were not refused.
+func (l *Lane) canaries(views []record.View, rejected *sink.RejectedError) {
 	if l.arrived == nil {
 		return
 	}
-	for _, v := range views {
-		if v.Batch.Source.Kind == record.KindCanary {
+	for i, v := range views {
+		refused := rejected != nil && slices.ContainsFunc(rejected.Entries, func(r sink.Rejection) bool { return r.View == i })
+		if v.Batch.Source.Kind == record.KindCanary && !refused {
 			l.arrived(l.name, time.Unix(0, v.Batch.Entries[v.To-1].Time))
 		}
 	}

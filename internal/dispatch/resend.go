@@ -52,7 +52,7 @@ func (l *Lane) inTurn(ctx context.Context, views []record.View) (took time.Durat
 		return 0, l.ended(ctx)
 	}
 	start := time.Now()
-	err = l.sink.send(ctx, views)
+	err = l.sink.send(sink.Ask(ctx), views)
 	return time.Since(start), err
 }
 

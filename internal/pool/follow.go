@@ -48,6 +48,9 @@ func (p *Pool) giveBack(j *job) {
 	}
 	now := time.Now()
 	best := p.slots.giveBack(j)
+	if p.slots.surplus() >= 0 {
+		return // there are fewer slots than there were
+	}
 	if best != nil && (best.byFile || !best.mayFollow()) {
 		best = nil
 	}

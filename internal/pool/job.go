@@ -314,20 +314,14 @@ func (j *job) finished() bool {
 	return j.done.Load() && j.outstanding() == 0
 }
 
-// leave lets go of a target that is not wanted any more: a file is read to its present
-// end. The caller holds the pool's lock.
+// leave lets go of a target that is not wanted any more, at once: its position is kept. The
+// caller holds the pool's lock.
 func (j *job) leave() {
 	if j.left {
 		return
 	}
 	j.left, j.unread = true, true
-	j.mu.Lock()
-	j.target.Gone, j.changed = true, true
-	file := j.mode == source.File
-	j.mu.Unlock()
-	if !file {
-		j.cancel()
-	}
+	j.cancel()
 	j.urgent = true
 	j.p.wakeLocked(j)
 }

@@ -180,11 +180,14 @@ func (p *Pool) SetStreams(limit int) {
 	p.slots.max = limit
 	ending := 0
 	for j := range p.slots.holders {
-		if ending >= p.slots.surplus() {
-			break
-		}
-		if ending++; j.state == following {
+		switch {
+		case ending >= p.slots.surplus():
+			return
+		case j.state == following:
+			ending++
 			j.unstream()
+		default:
+			p.giveBack(j) // it has not begun
 		}
 	}
 }

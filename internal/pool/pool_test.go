@@ -335,6 +335,33 @@ func TestATargetThatIsNotWantedAnyMoreIsLetGo(t *testing.T) {
 	}
 }
 
+// One that is written all the time, and of which something is always on its way, is let go
+// of at once; a half line is left for the time when it is wanted again.
+func TestABusyTargetThatIsNotWantedAnyMoreIsLetGo(t *testing.T) {
+	f := newFixture(t, nil)
+	var held []*record.Batch
+	f.out.answer = func(b *record.Batch) (record.Outcome, error) {
+		held = append(held, b)
+		b.Retain(1) // never answered
+		return record.Delivered, nil
+	}
+	f.write("a.log", "1\nhalf")
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.arrives("file:a.log", "1")
+	f.pool.Apply(nil)
+	f.write("a.log", " a line\n2\n")
+	f.eventually("the descriptor to be closed", func() bool { return f.stats.Descriptors.Load() == 0 })
+	f.arrives("file:a.log", "1")
+	f.out.mu.Lock()
+	f.out.answer = nil
+	for _, b := range held {
+		b.Done(record.Delivered)
+	}
+	f.out.mu.Unlock()
+	f.pool.Apply([]source.Target{f.target("a.log")})
+	f.arrives("file:a.log", "1", "half a line", "2")
+}
+
 // A container that was presumed to have a json-file, and has none, is read as a stream.
 func TestAMistakenModeIsCorrected(t *testing.T) {
 	o := &followers{upto: 3, pool: record.NewPool(1 << 20)}

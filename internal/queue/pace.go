@@ -26,6 +26,7 @@ func (p *pace) stop() {
 // it. mu is held.
 func (q *Queue) spoolTurn() {
 	if q.disk == nil {
+		signal(q.ready) // to read what comes next
 		return
 	}
 	wait := time.Until(q.pace.at)

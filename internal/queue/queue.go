@@ -198,6 +198,9 @@ func (q *Queue) Close() error {
 func (q *Queue) Set(o Options) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if o.SpoolRate != q.o.SpoolRate {
+		q.pace.at = time.Time{} // it was reckoned by the other
+	}
 	q.o.MaxBytes, q.o.FreshFirst, q.o.SpoolRate = o.MaxBytes, o.FreshFirst, o.SpoolRate
 	q.spoolTurn()
 }

@@ -110,6 +110,26 @@ func TestFreshFirst(t *testing.T) {
 	})
 }
 
+// A rate that was too low is no matter once it is higher.
+func TestAPaceThatIsRaised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, k := newQueue(t, Options{SpoolRate: 1})
+		for n := range 5 {
+			must(t, spill(q, k.batch("a", n, 1, 10_000)))
+		}
+		must(t, q.Sync())
+		must(t, take(t, q, 100).Ack()) // for which the next would have to wait for hours
+		q.Set(Options{MaxBytes: 1 << 20, SpoolRate: 10_000})
+		began := time.Now()
+		for range 4 {
+			must(t, take(t, q, 100).Ack())
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // The order of a source holds across a restart that parks memory.
 func TestParkingKeepsTheOrderOfEachSource(t *testing.T) {
 	dir := t.TempDir()

@@ -46,7 +46,10 @@ func (q *Queue) ReserveDisk(b *record.Batch) (Place, error) {
 func (q *Queue) reserveDisk(b *record.Batch) (Place, error) {
 	q.mu.Lock()
 	closed := q.closed
-	before := q.flows.recordSize(b.Source.ID)
+	before := int64(0)
+	if !q.o.FreshFirst {
+		before = q.flows.recordSize(b.Source.ID)
+	}
 	q.mu.Unlock()
 	own := spool.RecordSize(b)
 	switch {

@@ -56,6 +56,16 @@ type RetryError struct {
 func (e *RetryError) Error() string { return e.Err.Error() }
 func (e *RetryError) Unwrap() error { return e.Err }
 
+// asked marks a context.
+type asked struct{}
+
+// Ask marks a Send as one that a person wants to know the other side's answer of: the sink
+// takes nothing for refused without having asked.
+func Ask(ctx context.Context) context.Context { return context.WithValue(ctx, asked{}, true) }
+
+// IsAsked tells whether a Send is marked by Ask.
+func IsAsked(ctx context.Context) bool { return ctx.Value(asked{}) != nil }
+
 // Deps is what a sink is built with besides its own configuration.
 type Deps struct {
 	// Name is the sink's key in the configuration.

@@ -99,6 +99,7 @@ type Office struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
+	caps  Caps
 	boxes []*Box // by name
 	owned []*Box
 }
@@ -115,11 +116,12 @@ type Caps struct {
 // are. Those stay the caller's, and must be open until Close.
 func Open(dataDir string, caps Caps, boxes []*Box, log *slog.Logger) (*Office, error) {
 	o := &Office{dataDir: dataDir, read: make(chan struct{}, 1), chunk: chunkBytes, log: log}
-	return o, o.fill(caps, boxes)
+	o.caps = caps
+	return o, o.fill(boxes)
 }
 
 // fill makes boxes those of the office, with all that have no sink. mu is held.
-func (o *Office) fill(caps Caps, boxes []*Box) error {
+func (o *Office) fill(boxes []*Box) error {
 	o.boxes, o.owned = slices.Clone(boxes), nil
 	entries, err := os.ReadDir(filepath.Join(o.dataDir, deadletter.Dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +131,7 @@ func (o *Office) fill(caps Caps, boxes []*Box) error {
 		if !entry.IsDir() || named(o.boxes, entry.Name()) != nil {
 			continue
 		}
-		w, err := deadletter.Open(o.dataDir, entry.Name(), caps.MaxBytes, deadletter.Options{MaxAge: caps.MaxAge})
+		w, err := deadletter.Open(o.dataDir, entry.Name(), o.caps.MaxBytes, deadletter.Options{MaxAge: o.caps.MaxAge})
 		if err != nil {
 			o.log.Warn("dead letters of a sink that is not configured cannot be read; they are left alone", "error", err)
 			continue
@@ -144,7 +146,7 @@ func (o *Office) fill(caps Caps, boxes []*Box) error {
 // Change has change called while nobody uses any letters, and boxes then, which returns
 // those of the sinks that there are afterwards. It says ErrBusy while letters are sent or
 // removed, else what change says.
-func (o *Office) Change(caps Caps, change func() error, boxes func() []*Box) error {
+func (o *Office) Change(change func() error, boxes func() []*Box) error {
 	if !o.change.TryLock() {
 		return ErrBusy
 	}
@@ -155,10 +157,20 @@ func (o *Office) Change(caps Caps, change func() error, boxes func() []*Box) err
 	err := change()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if odd := errors.Join(closed, o.fill(caps, boxes())); odd != nil {
+	if odd := errors.Join(closed, o.fill(boxes())); odd != nil {
 		o.log.Warn("dead letters of sinks that are not configured may be missing", "error", odd)
 	}
 	return err
+}
+
+// SetCaps changes the caps.
+func (o *Office) SetCaps(caps Caps) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.caps = caps
+	for _, b := range o.owned {
+		b.Letters.SetCaps(caps.MaxBytes, caps.MaxAge)
+	}
 }
 
 // Close closes what the office owns. A Replay or Purge that runs fails.

@@ -17,7 +17,7 @@ type age struct {
 }
 
 const (
-	relearn = 10 * time.Minute
+	relearn = time.Minute
 	// ageMargin is how much older than Loki's window entries are that are not sent: it cuts
 	// its answer to seconds, and may be in more than one process.
 	ageMargin = time.Minute

@@ -67,6 +67,12 @@ func TestWhatIsTooOldIsNotSentTwice(t *testing.T) {
 			t.Errorf("%s: %d refused with %d requests, want %d with %d", c.name, refused, requests, c.refused, c.requests)
 		}
 	}
+	old := lines(source("web"), 0, 0)
+	old.Append(time.Now().Add(-past).UnixNano(), record.OutputNone, []byte("asked for"))
+	server.take()
+	if err := s.Send(sink.Ask(t.Context()), []record.View{record.Whole(old)}); err == nil || len(server.take()) != 1 {
+		t.Error("Loki was not asked of what a person sends again")
+	}
 	s.age.learned = s.age.learned.Add(-relearn)
 	if refused, requests := send(past); refused != 1 || requests != 1 {
 		t.Errorf("after a while: %d refused with %d requests", refused, requests)

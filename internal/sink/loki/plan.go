@@ -1,11 +1,14 @@
 package loki
 
 import (
+	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/wire"
 )
 
@@ -50,9 +53,12 @@ type streams struct {
 
 // plan sorts the entries of the views into groups, without those that an earlier Send
 // of the same views has settled, and without those that are too old.
-func (s *Sink) plan(views []record.View) {
+func (s *Sink) plan(ctx context.Context, views []record.View) {
 	s.views = views
 	oldest := s.age.cutoff(time.Now())
+	if sink.IsAsked(ctx) {
+		oldest = math.MinInt64
+	}
 	var old []ref
 	if len(s.streams.byRecord) > maxStreams || len(s.streams.byKey) > maxStreams {
 		s.streams = streams{}

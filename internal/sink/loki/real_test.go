@@ -296,7 +296,7 @@ func TestRealRefusalInASharedRequestIsNotLost(t *testing.T) {
 	}
 	// And what is built on: the plain request loses them without a word.
 	b := batchOf(source("a"), 5, at(-3*time.Hour))
-	r.sink.plan([]record.View{record.Whole(b), record.Whole(batchOf(source("b"), 5, at(0)))})
+	r.sink.plan(r.Context(), []record.View{record.Whole(b), record.Whole(batchOf(source("b"), 5, at(0)))})
 	r.sink.push.Reset()
 	for _, g := range r.sink.groups {
 		r.sink.encode(g.stream, g.refs)
@@ -445,7 +445,7 @@ func TestRealWords(t *testing.T) {
 	for _, c := range cases {
 		b := &record.Batch{Source: source(c.name)}
 		c.lines(b)
-		r.sink.plan([]record.View{record.Whole(b)})
+		r.sink.plan(r.Context(), []record.View{record.Whole(b)})
 		r.sink.push.Reset()
 		r.sink.encode(r.sink.groups[0].stream, r.sink.groups[0].refs)
 		result, err := r.sink.post(t.Context())

@@ -343,11 +343,11 @@ func TestSendAllocatesNothingPerLine(t *testing.T) {
 	allocs := func(n int) float64 {
 		v := views(lines(source("a", record.Label{Name: "id", Value: "1"}), n, 100))
 		_ = k.Send(t.Context(), v)
-		k.plan(v)
+		k.plan(t.Context(), v)
 		defer k.release()
 		return testing.AllocsPerRun(20, func() {
 			k.release()
-			k.plan(v)
+			k.plan(t.Context(), v)
 			k.push.Reset()
 			k.encode(k.groups[0].stream, k.groups[0].refs)
 			k.body = k.push.Snappy(k.body[:0])

@@ -110,7 +110,7 @@ func New(cfg Config, deps sink.Deps) (*Sink, error) {
 // order of the views. Its errors name the operation, the URL without credentials, what
 // Loki said and what to do.
 func (s *Sink) Send(ctx context.Context, views []record.View) error {
-	s.plan(views)
+	s.plan(ctx, views)
 	err := s.deliver(ctx)
 	if err != nil {
 		s.remember()
