@@ -92,9 +92,11 @@ type Queue struct {
 	o     Options
 
 	spillMu sync.Mutex // keeps appends in order of their numbers; taken before mu
-	syncMu  sync.Mutex // one sync at a time; taken before spillMu
 	readMu  sync.Mutex // one reads the spool at a time; taken before statMu
 	statMu  sync.Mutex // keeps Stats out of an Ack; taken before mu
+
+	// syncing has a token during a sync, which may take its time; taken before spillMu.
+	syncing chan struct{}
 
 	ready chan struct{} // wakes the taker
 	dirty chan struct{} // wakes Run
@@ -127,7 +129,7 @@ func New(sp *spool.Spool, o Options) *Queue {
 		flows: flows{byID: map[string]*flow{}},
 		spool: sp, o: o, seq: sp.LastSeq(), spooled: sp.Sources(),
 		ready: make(chan struct{}, 1), dirty: make(chan struct{}, 1), heavy: make(chan struct{}, 1),
-		drain: make(chan struct{}),
+		drain: make(chan struct{}), syncing: make(chan struct{}, 1),
 	}
 	if q.o.OnError == nil {
 		q.o.OnError = func(error) {}

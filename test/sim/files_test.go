@@ -1,0 +1,78 @@
+package sim
+
+import (
+	"os"
+
+	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/spool"
+)
+
+// spoolFS and positionFS are a folder as the product sees it.
+type (
+	spoolFS    struct{ folder }
+	positionFS struct{ folder }
+	writer     struct {
+		*handle
+		off int64
+	}
+	// slowly is a file whose fsyncs take their time.
+	slowly struct{ *handle }
+)
+
+var (
+	_ spool.FS    = spoolFS{}
+	_ position.FS = positionFS{}
+)
+
+// Open opens a file. Those are slow whose fsync holds no lock that others wait for.
+func (f spoolFS) Open(name string, flag int) (spool.File, error) {
+	h, err := f.open(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	if name == "position" || name == "position.tmp" {
+		return h, nil
+	}
+	return slowly{h}, nil
+}
+
+// Sync is slow, now and then.
+func (s slowly) Sync() error {
+	s.dawdle()
+	return s.handle.Sync()
+}
+
+// Read returns what is seen of a file.
+func (f positionFS) Read(name string) ([]byte, error) {
+	h, err := f.open(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.begin("read"); err != nil {
+		return nil, err
+	}
+	defer f.d.mu.Unlock()
+	return append([]byte(nil), h.file.now...), nil
+}
+
+// Create makes a file that was not there.
+func (f positionFS) Create(name string) (position.File, error) {
+	h, err := f.open(name, os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{handle: h}, nil
+}
+
+// Write writes behind what was written.
+func (w *writer) Write(b []byte) (int, error) {
+	n, err := w.WriteAt(b, w.off)
+	w.off += int64(n)
+	return n, err
+}
+
+// Sync is slow, now and then.
+func (w *writer) Sync() error {
+	w.dawdle()
+	return w.handle.Sync()
+}
