@@ -207,8 +207,8 @@ func (q *Queue) Set(o Options) {
 // Park moves what is in memory to the spool, before Close, so that it is neither lost
 // nor sent twice when the spool is opened again. What the spool has no room for is
 // answered as left says: Failed has it read again, after Delivered it is lost. Only what
-// was being sent last, a request at most, comes out behind newer batches of its source
-// that were in the spool already.
+// was being sent last, a request and the rest of its last batch, comes out behind newer
+// batches of its source that were in the spool already.
 func (q *Queue) Park(left record.Outcome) {
 	q.mu.Lock()
 	var park, stay []item

@@ -227,7 +227,7 @@ func (o watched) Open(ctx context.Context, t source.Target, from position.Cursor
 	if excused {
 		a.w.ledger.again(id, times)
 	} else if n := a.w.ledger.handedBehind(id, times); n > 0 {
-		a.w.problem("life %d reads %d lines of %s again for no reason", a.life.number, n, id)
+		a.w.problem("life %d reads %d lines of %s again for no reason (first %v)", a.life.number, n, id, first)
 	}
 	return o.Opener.Open(ctx, t, from)
 }
@@ -282,6 +282,9 @@ func (a *agent) stop() error {
 	// What a disk did not take is read again.
 	a.w.unclean = a.life.isDead() || disk != nil || a.readAgain() > 0
 	a.w.before = a.doors
+	for name, d := range a.doors { // it goes to the spool behind what is there: see queue.Park
+		a.w.ledger.late(name, d.trying)
+	}
 	return err
 }
 

@@ -128,7 +128,8 @@ func (l *ledger) again(container string, from [2]int64) (lines int) {
 		if s == nil {
 			continue
 		}
-		for n := s.handed - 1; n >= 0 && s.times[n] >= from[i]; n-- {
+		for n := s.handed - 1; n >= 0 && s.times[n] > from[i]; n-- {
+			s.handed = n
 			lines++
 			for _, a := range l.accounts {
 				at := a.of(line{s.name, n})
@@ -160,6 +161,15 @@ func (l *ledger) excuse(sink string, lines []line) {
 	defer l.mu.Unlock()
 	for _, id := range lines {
 		l.accounts[sink].of(id).allowed++
+	}
+}
+
+// late allows that lines arrive at a sink behind newer ones of their stream.
+func (l *ledger) late(sink string, lines []line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range lines {
+		l.accounts[sink].of(id).late = true
 	}
 }
 

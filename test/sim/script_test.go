@@ -127,12 +127,23 @@ func (w *world) doom(power bool) {
 		return
 	}
 	l := w.agent.life
+	if l.doomed != "" {
+		return
+	}
 	l.power = power
 	if w.rng.IntN(4) == 0 {
 		w.killed()
 		return
 	}
 	dir, n := w.folder(), w.rng.IntN(30)
+	if w.rng.IntN(2) == 0 {
+		dir = "positions"
+	}
+	w.in(time.Minute, func() { // perhaps there was nothing to write
+		if w.agent != nil && w.agent.life == l {
+			w.killed()
+		}
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doomed, l.doom = dir, n

@@ -61,6 +61,7 @@ type door struct {
 	life *life
 
 	mu     sync.Mutex
+	trying []line // of the last Send, and what is behind them in their batches
 	last   []line // of the last Send that the shop took
 	graved bool   // it refused some of these
 	closed bool
@@ -70,6 +71,7 @@ var errDown = errors.New("connection refused")
 
 // Send takes the time that a network takes, before and after the shop has it.
 func (d *door) Send(ctx context.Context, views []record.View) error {
+	d.try(views)
 	at := d.s.dice.of("send").now()
 	there, back := at.of("there").between(time.Millisecond, 40*time.Millisecond), at.of("back").between(time.Millisecond, 40*time.Millisecond)
 	m := d.s.now()
@@ -100,6 +102,19 @@ func (d *door) Send(ctx context.Context, views []record.View) error {
 		return rejected
 	}
 	return nil
+}
+
+func (d *door) try(views []record.View) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trying = d.trying[:0]
+	for _, v := range views {
+		for i := v.From; i < len(v.Batch.Entries); i++ {
+			if id, ok := lineOf(string(v.Batch.Line(i))); ok {
+				d.trying = append(d.trying, id)
+			}
+		}
+	}
 }
 
 func (d *door) take(views []record.View) (lines []line, rejected *sink.RejectedError) {
