@@ -72,7 +72,7 @@ func settings() dispatch.Config {
 // startAgent opens what is on the disk and starts everything. An error is one of the disk.
 func startAgent(w *world, l *life) (a *agent, err error) {
 	a = &agent{
-		w: w, life: l, wire: &wire{pipe: w.pipe, dice: w.dice, conns: map[net.Conn]bool{}}, metrics: metrics.New(),
+		w: w, life: l, wire: &wire{pipe: w.pipe, dice: w.dice, log: w.trace, conns: map[net.Conn]bool{}}, metrics: metrics.New(),
 		doors: map[string]*door{}, opened: map[string]bool{}, unclean: w.unclean,
 	}
 	if a.store, err = position.OpenStoreFS(positionFS{folder{w.disk, l, "positions"}}, "", quiet); err != nil {
@@ -198,6 +198,7 @@ type tap struct {
 // Deliver hands on. What is refused was given to no lane.
 func (t tap) Deliver(ctx context.Context, b *record.Batch) error {
 	lines := t.a.w.ledger.known(b)
+	t.a.w.trace.detail("delivers %d of %s", len(lines), b.Source.ID)
 	err := t.Dispatcher.Deliver(ctx, b)
 	if err == nil {
 		t.a.w.ledger.handed(lines)

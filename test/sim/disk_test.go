@@ -17,6 +17,7 @@ import (
 // It outlives the agents; each has handles of its own, which are dead when it is.
 type disk struct {
 	dice dice
+	log  *trace
 
 	mu    sync.Mutex
 	dirs  map[string]*names
@@ -83,8 +84,8 @@ func (c change) apply(b []byte) []byte {
 	return b
 }
 
-func newDisk(d dice) *disk {
-	return &disk{dice: d.of("disk"), dirs: map[string]*names{}, calls: map[string]int64{}, failing: map[string]fault{}, hurt: map[string]int{}}
+func newDisk(d dice, log *trace) *disk {
+	return &disk{log: log, dice: d.of("disk"), dirs: map[string]*names{}, calls: map[string]int64{}, failing: map[string]fault{}, hurt: map[string]int{}}
 }
 
 func (d *disk) dir(name string) *names {
@@ -153,6 +154,7 @@ func (f folder) begin(call string) error {
 	if err := f.l.call(f.name); err != nil {
 		return err
 	}
+	f.d.log.detail("%s in %s", call, f.name)
 	f.d.mu.Lock()
 	f.d.calls[f.name]++
 	bad, ok := f.d.failing[f.name]

@@ -92,7 +92,7 @@ func (c *cut) content(f *inode) []byte {
 func (d *disk) copyOf(name string) *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := newDisk(0)
+	c := newDisk(0, &trace{})
 	dir := c.dir(name)
 	for file, i := range d.dir(name).now {
 		dir.now[file] = &inode{now: slices.Clone(i.now), safe: slices.Clone(i.now)}

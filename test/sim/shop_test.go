@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,6 +82,7 @@ func (d *door) Send(ctx context.Context, views []record.View) error {
 	if !task.Sleep(ctx, there) {
 		return ctx.Err()
 	}
+	d.s.log.note("%s is asked", d.s.name)
 	if m = d.s.now(); m == down || m == asks || d.life.isDead() {
 		err := fmt.Errorf("send: %w", errDown)
 		if m == asks {
@@ -156,13 +158,24 @@ func (d *door) Close() error {
 
 // trace is what happened, in order, with its time.
 type trace struct {
-	mu    sync.Mutex
-	start time.Time
-	lines []string
+	mu         sync.Mutex
+	start      time.Time
+	lines, raw []string
+}
+
+// detail is for who looks for the reason of a difference: it is noted with -detail alone.
+func (t *trace) detail(format string, args ...any) {
+	if *detailed {
+		t.note(format, args...)
+	}
 }
 
 func (t *trace) note(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lines = append(t.lines, fmt.Sprintf("%012d ", time.Since(t.start))+fmt.Sprintf(format, args...))
+	t.lines = append(t.lines, fmt.Sprintf("%015d ", time.Since(t.start))+fmt.Sprintf(format, args...))
 }
+
+// sort puts what happened at the same instant in an order that does not depend on who was
+// first: nobody can tell.
+func (t *trace) sort() { t.raw = slices.Clone(t.lines); slices.Sort(t.lines) }

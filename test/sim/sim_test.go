@@ -4,20 +4,26 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 var (
-	during = flag.Duration("during", 24*time.Hour, "agent time in all")
-	each   = flag.Duration("each", 4*time.Hour, "agent time of one seed")
+	during   = flag.Duration("during", 24*time.Hour, "agent time in all")
+	detailed = flag.Bool("detail", false, "trace what is read and every call of the disk, too")
+	each     = flag.Duration("each", 4*time.Hour, "agent time of one seed")
 )
 
 // simulate runs the world of a seed for a while, of its time, and returns what it was.
 func simulate(t *testing.T, seed uint64, d time.Duration) (w *world) {
 	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // see world.pass
 	synctest.Test(t, func(t *testing.T) {
 		w = newWorld(t, seed)
 		w.run(d)
@@ -59,5 +65,33 @@ func TestADayOfTrouble(t *testing.T) {
 			a, b := w.ledger.accounts["first"], w.ledger.accounts["second"]
 			t.Logf("%d lines, %d lives, repeats %d and %d, letters %d and %d, %v", w.ledger.total(), w.lives, a.repeats, b.repeats, a.letters, b.letters, w.faults)
 		})
+	}
+}
+
+// A seed is the whole run.
+func TestASeedIsARun(t *testing.T) {
+	first, n := seeds(t)
+	for seed := first; seed < first+uint64(n); seed++ {
+		a, b := simulate(t, seed, *each), simulate(t, seed, *each)
+		t.Logf("seed %d: %s", seed, a.digest())
+		if a.digest() == b.digest() {
+			continue
+		}
+		a.trace.sort()
+		b.trace.sort()
+		i := 0
+		for ; i < min(len(a.trace.lines), len(b.trace.lines)) && a.trace.lines[i] == b.trace.lines[i]; i++ {
+		}
+		if path := os.Getenv("LOG_CAPTURER_TRACE"); path != "" {
+			_ = os.WriteFile(path+".a", []byte(strings.Join(a.trace.raw, "\n")), 0o600)
+			_ = os.WriteFile(path+".b", []byte(strings.Join(b.trace.raw, "\n")), 0o600)
+		}
+		t.Errorf("seed %d: two runs differ, from step %d of %d on", seed, i, len(a.trace.lines))
+		for _, w := range []*world{a, b} {
+			for k := max(0, i-4); k < min(i+3, len(w.trace.lines)); k++ {
+				t.Logf("%.150s", w.trace.lines[k])
+			}
+			t.Log("")
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 type wire struct {
 	pipe *dockertest.Pipe
 	dice dice
+	log  *trace
 
 	mu    sync.Mutex
 	down  bool
@@ -59,6 +60,8 @@ type conn struct {
 func (c *conn) Write(b []byte) (int, error) {
 	if bytes.HasPrefix(b, []byte("GET ")) {
 		target, _, _ := bytes.Cut(b[4:], []byte("?"))
+		line, _, _ := bytes.Cut(b, []byte("\r"))
+		c.w.log.detail("%s", line)
 		time.Sleep(c.w.dice.of("wire", string(target)).now().between(50*time.Microsecond, 2*time.Millisecond))
 	}
 	return c.Conn.Write(b)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,7 @@ type world struct {
 
 	agenda agenda
 	order  int
+	events int
 
 	agent  *agent // nil while none runs
 	lives  int
@@ -74,9 +76,10 @@ func labelsOf(stream string) string {
 func newWorld(t *testing.T, seed uint64) *world {
 	d := dice(0).at(int64(seed))
 	w := &world{
-		t: t, dice: d, rng: rand.New(rand.NewPCG(seed, 1)), pipe: dockertest.NewPipe(), disk: newDisk(d), names: []string{"first", "second"},
+		t: t, dice: d, rng: rand.New(rand.NewPCG(seed, 1)), pipe: dockertest.NewPipe(), names: []string{"first", "second"},
 		shops: map[string]*shop{}, start: time.Now(), faults: map[string]int{}, trace: &trace{start: time.Now()},
 	}
+	w.disk = newDisk(d, w.trace)
 	w.engine = dockertest.Serve(t, w.pipe)
 	w.ledger = newLedger(w.names...)
 	for _, name := range w.names {
@@ -179,6 +182,9 @@ func (w *world) pass(d time.Duration) {
 		heap.Pop(&w.agenda)
 		e.do()
 		synctest.Wait()
+		if w.events++; w.events%1000 == 0 {
+			runtime.GC() // while all goroutines stand still: at another time it would change their order
+		}
 	}
 	for w.sleep(time.Until(end)) {
 	}
@@ -317,6 +323,7 @@ func (w *world) bury() {
 // digest is what the run was: the trace, and every byte on the disk.
 func (w *world) digest() string {
 	h := sha256.New()
+	w.trace.sort()
 	for _, l := range w.trace.lines {
 		fmt.Fprintln(h, l)
 	}
