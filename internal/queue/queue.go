@@ -19,6 +19,8 @@ package queue
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -151,9 +153,10 @@ func (q *Queue) uncharge(it *item) {
 	}
 }
 
-// inMemory takes all items that wait in memory out of it, each source's in order.
+// inMemory takes all items that wait in memory out of it, each source's in order, and the
+// sources by their IDs.
 func (q *Queue) inMemory() (out []item) {
-	for id := range q.flows.byID {
+	for _, id := range slices.Sorted(maps.Keys(q.flows.byID)) {
 		out = append(out, q.flows.extract(id)...)
 	}
 	return out
