@@ -78,6 +78,11 @@ func startAgent(w *world, l *life) (a *agent, err error) {
 	if a.store, err = position.OpenStoreFS(positionFS{folder{w.disk, l, "positions"}}, "", quiet); err != nil {
 		return nil, err
 	}
+	for id, saved := range w.disk.lasting() {
+		if now := a.store.Get(id); now.API == nil || now.API.Streams[0].Time < saved.API.Streams[0].Time || now.API.Streams[1].Time < saved.API.Streams[1].Time {
+			w.problem("life %d goes on with %s from %+v, and %+v was saved", l.number, id, now.API, saved.API)
+		}
+	}
 	var lanes []*dispatch.Lane
 	for _, name := range w.names {
 		lane, err := a.lane(name)

@@ -28,6 +28,7 @@ type disk struct {
 	slow    bool
 	failed  int            // fsyncs that failed
 	hurt    map[string]int // calls that failed, by directory
+	saved   []byte         // the positions that were saved last, for certain
 }
 
 // fault makes calls of one kind fail, each with a probability.
@@ -103,8 +104,9 @@ type life struct {
 	mu     sync.Mutex
 	dead   bool
 	died   chan struct{} // closed when it was killed at a call of the disk
-	// doom kills it before that many calls more in the directory.
+	// doom kills it before that many calls more in the directory, once there was one of a kind.
 	doomed string
+	after  string
 	doom   int
 	power  bool
 	faulty map[string]bool // directories in which calls failed
@@ -125,13 +127,19 @@ func (l *life) isDead() bool {
 }
 
 // call counts one that a life makes, and says whether it fails.
-func (l *life) call(dir string) error {
+func (l *life) call(dir, call string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dead {
 		return errDead
 	}
-	if l.doomed != dir {
+	if l.doomed == "" || l.doomed != dir {
+		return nil
+	}
+	if l.after != "" {
+		if l.after == call {
+			l.after = ""
+		}
 		return nil
 	}
 	if l.doom--; l.doom < 0 {
@@ -151,7 +159,7 @@ type folder struct {
 
 // begin is the start of every call; mu is held when it returns nil.
 func (f folder) begin(call string) error {
-	if err := f.l.call(f.name); err != nil {
+	if err := f.l.call(f.name, call); err != nil {
 		return err
 	}
 	f.d.log.detail("%s in %s", call, f.name)

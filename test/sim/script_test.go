@@ -135,18 +135,19 @@ func (w *world) doom(power bool) {
 		w.killed()
 		return
 	}
-	dir, n := w.folder(), w.rng.IntN(30)
-	if w.rng.IntN(2) == 0 {
-		dir = "positions"
+	dir, after, n, patience := "positions", "", w.rng.IntN(30), time.Minute
+	if w.rng.IntN(3) > 0 { // just behind something that the spool does
+		calls := []string{"remove", "remove", "fsync", "syncdir", "write", "open"}
+		dir, after, n, patience = "spool/"+w.names[w.rng.IntN(len(w.names))], calls[w.rng.IntN(len(calls))], w.rng.IntN(3), 10*time.Minute
 	}
-	w.in(time.Minute, func() { // perhaps there was nothing to write
+	w.in(patience, func() { // perhaps there was nothing to do
 		if w.agent != nil && w.agent.life == l {
 			w.killed()
 		}
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.doomed, l.doom = dir, n
+	l.doomed, l.after, l.doom = dir, after, n
 }
 
 func (l *life) spare() {

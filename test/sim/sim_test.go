@@ -22,8 +22,10 @@ var (
 // simulate runs the world of a seed for a while, of its time, and returns what it was.
 func simulate(t *testing.T, seed uint64, d time.Duration) (w *world) {
 	t.Helper()
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // see world.pass
+	if !raced {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		defer debug.SetGCPercent(debug.SetGCPercent(-1)) // see world.pass
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w = newWorld(t, seed)
 		w.run(d)
