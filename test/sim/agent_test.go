@@ -132,7 +132,8 @@ func (a *agent) lane(name string) (*dispatch.Lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	if damage := sp.Stats().Damage; damage.LostLines > 0 || damage.Holes > 0 || damage.SetAside > 0 {
+	// What could not be cut off for good may come back, and look like a loss.
+	if damage := sp.Stats().Damage; !w.disk.uncut["spool/"+name] && (damage.LostLines > 0 || damage.Holes > 0 || damage.SetAside > 0) {
 		w.problem("the spool of %s is damaged: %+v", name, damage)
 	}
 	dead, err := deadletter.Open("", name, deadBytes, deadletter.Options{FS: spoolFS{folder{w.disk, a.life, "dead/" + name}}})

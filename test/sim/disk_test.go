@@ -26,9 +26,10 @@ type disk struct {
 	failing map[string]fault // by directory
 	full    bool
 	slow    bool
-	failed  int            // fsyncs that failed
-	hurt    map[string]int // calls that failed, by directory
-	saved   []byte         // the positions that were saved last, for certain
+	failed  int             // fsyncs that failed
+	hurt    map[string]int  // calls that failed, by directory
+	uncut   map[string]bool // directories in which a truncation could not be synced
+	saved   []byte          // the positions that were saved last, for certain
 }
 
 // fault makes calls of one kind fail, each with a probability.
@@ -86,7 +87,7 @@ func (c change) apply(b []byte) []byte {
 }
 
 func newDisk(d dice, log *trace) *disk {
-	return &disk{log: log, dice: d.of("disk"), dirs: map[string]*names{}, calls: map[string]int64{}, failing: map[string]fault{}, hurt: map[string]int{}}
+	return &disk{log: log, dice: d.of("disk"), dirs: map[string]*names{}, calls: map[string]int64{}, failing: map[string]fault{}, hurt: map[string]int{}, uncut: map[string]bool{}}
 }
 
 func (d *disk) dir(name string) *names {
@@ -226,7 +227,7 @@ func (f folder) open(name string, flag int) (*handle, error) {
 		file = &inode{}
 		dir.change(naming{name: name, file: file})
 	}
-	return &handle{f, name, file}, nil
+	return &handle{folder: f, name: name, file: file}, nil
 }
 
 func (n *names) change(c naming) {
@@ -302,6 +303,8 @@ type handle struct {
 	folder
 	name string
 	file *inode
+	// hasty: it was cut, and its next fsync is under the lock of those who write.
+	hasty bool
 }
 
 // ReadAt reads what is seen of the file.
@@ -346,6 +349,7 @@ func (h *handle) Truncate(size int64) error {
 	}
 	defer h.d.mu.Unlock()
 	h.file.change(change{off: int(size), cut: true})
+	h.hasty = true
 	return nil
 }
 
@@ -359,6 +363,9 @@ func (h *handle) Sync() error {
 	defer h.d.mu.Unlock()
 	f := h.file
 	if err != nil {
+		for _, c := range f.pending {
+			h.d.uncut[h.folder.name] = h.d.uncut[h.folder.name] || c.cut
+		}
 		h.d.failed++
 		c := cut{dice: h.d.dice.of("failed").at(int64(h.d.failed)), keep: 0.5}
 		f.safe, f.pending = c.content(f), nil

@@ -94,6 +94,8 @@ var mischiefs = []trouble{
 		w.in(w.between(time.Second, 2*time.Minute), w.wakeEngine)
 	}},
 	{"container restarts", (*world).restart},
+	{"bad hour", (*world).badHour},
+	{"bad hour", (*world).badHour},
 	{"flood", func(w *world) { w.write(w.boxes[w.rng.IntN(len(w.boxes))], 300+w.rng.IntN(700)) }},
 }
 
@@ -119,6 +121,26 @@ func (w *world) spoil(call string) {
 	f := fault{call, []float64{0.05, 0.3, 1}[w.rng.IntN(3)]}
 	w.disk.set(func(d *disk) { d.failing[dir] = f })
 	w.in(w.between(time.Second, 3*time.Minute), func() { w.disk.set(func(d *disk) { delete(d.failing, dir) }) })
+}
+
+// badHour is what seldom comes together by chance: a sink is down, so that its spool
+// fills; some of its fsyncs fail; and then the power is cut.
+func (w *world) badHour() {
+	name := w.names[w.rng.IntN(len(w.names))]
+	dir, s := "spool/"+name, w.shops[name]
+	s.set(down)
+	for range 4 {
+		w.in(time.Duration(w.rng.Int64N(int64(10*time.Minute))), func() { w.write(w.boxes[w.rng.IntN(len(w.boxes))], 50+w.rng.IntN(150)) })
+	}
+	w.disk.set(func(d *disk) { d.failing[dir] = fault{"fsync", 0.2} })
+	w.in(w.between(5*time.Minute, 30*time.Minute), func() {
+		w.disk.set(func(d *disk) { delete(d.failing, dir) })
+		s.set(well)
+		if w.agent != nil {
+			w.agent.life.power = true
+			w.killed()
+		}
+	})
 }
 
 // doom kills the agent, now or before one of its next calls of the disk.
