@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 // disk is a disk in memory. It remembers what was synced and what was not, so that the
@@ -195,7 +198,7 @@ func (f folder) dawdle() {
 	wait := f.d.dice.of(f.name, "slow").at(f.d.calls[f.name]).between(time.Millisecond, 3*time.Second)
 	f.d.mu.Unlock()
 	if slow {
-		time.Sleep(wait)
+		task.Sleep(context.Background(), wait)
 	}
 }
 

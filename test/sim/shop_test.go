@@ -158,9 +158,9 @@ func (d *door) Close() error {
 
 // trace is what happened, in order, with its time.
 type trace struct {
-	mu         sync.Mutex
-	start      time.Time
-	lines, raw []string
+	mu    sync.Mutex
+	start time.Time
+	lines []string
 }
 
 // detail is for who looks for the reason of a difference: it is noted with -detail alone.
@@ -178,4 +178,4 @@ func (t *trace) note(format string, args ...any) {
 
 // sort puts what happened at the same instant in an order that does not depend on who was
 // first: nobody can tell.
-func (t *trace) sort() { t.raw = slices.Clone(t.lines); slices.Sort(t.lines) }
+func (t *trace) sort() { slices.Sort(t.lines) }

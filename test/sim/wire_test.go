@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker/dockertest"
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 // wire is the network between one agent and the engine. Each request takes a time of its
@@ -62,7 +63,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		target, _, _ := bytes.Cut(b[4:], []byte("?"))
 		line, _, _ := bytes.Cut(b, []byte("\r"))
 		c.w.log.detail("%s", line)
-		time.Sleep(c.w.dice.of("wire", string(target)).now().between(50*time.Microsecond, 2*time.Millisecond))
+		task.Sleep(context.Background(), c.w.dice.of("wire", string(target)).now().between(50*time.Microsecond, 2*time.Millisecond))
 	}
 	return c.Conn.Write(b)
 }
