@@ -212,6 +212,14 @@ func (t tap) Deliver(ctx context.Context, b *record.Batch) error {
 	return err
 }
 
+// WaitRoom takes a time of its own, or chance would decide who of those that wait for the
+// same room comes first: their timers are due at the same instant.
+func (t tap) WaitRoom(ctx context.Context, id string) error {
+	err := t.Dispatcher.WaitRoom(ctx, id)
+	task.Sleep(ctx, t.a.w.dice.of("room", id).now().between(time.Microsecond, time.Millisecond))
+	return err
+}
+
 // watched sees where readers begin.
 type watched struct {
 	source.Opener
