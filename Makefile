@@ -13,7 +13,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench scenarios load soak crash clean
+.PHONY: help demo test build lint bench scenarios load soak crash sim clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ soak: ## Turn 50 streams over and over and look for leaks, live in 64 MB, 30 min
 crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
 	@scripts/setup strace
 	LOG_CAPTURER_CRASH=full $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/crash $(ARGS)
+
+sim: ## Simulate the agent's core through days of faults, with fresh seeds; SIM=10m is how long, LOG_CAPTURER_SEED repeats one
+	go test -count=1 -timeout 0 -v ./test/sim -run TestADayOfTrouble $(ARGS) -args $(if $(LOG_CAPTURER_SEED),,-wall $(or $(SIM),1m))
 
 clean: ## Remove what was built here; the cache with Loki stays
 	rm -rf bin

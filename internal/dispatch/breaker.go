@@ -17,16 +17,16 @@ import (
 // success ends it: what waits goes out without pause.
 type breaker struct {
 	lane  *Lane
-	pause *backoff.ExponentialBackOff
+	pause *pauses
 	told  time.Time // when the failure was logged last
 }
 
-func (l *Lane) newBreaker() *breaker { return &breaker{lane: l, pause: l.backoff()} }
+func (l *Lane) newBreaker() *breaker { return &breaker{lane: l, pause: l.newPauses()} }
 
 // failed notes a failure and returns how long to wait.
 func (b *breaker) failed(err error) time.Duration {
 	l := b.lane
-	wait := b.pause.NextBackOff()
+	wait := b.pause.next()
 	if retry := (*sink.RetryError)(nil); errors.As(err, &retry) {
 		wait = max(wait, retry.After)
 	}
@@ -53,12 +53,20 @@ func (b *breaker) passed() {
 // Up tells whether the last delivery that was tried worked; true before the first.
 func (l *Lane) Up() bool { return !l.down.Load() }
 
-// backoff returns pauses between half and the whole of an interval that doubles.
-func (l *Lane) backoff() *backoff.ExponentialBackOff {
-	const middle, spread = 3. / 4, 1. / 3 // 3/4 ± a third of it
-	b, retry := backoff.NewExponentialBackOff(), l.config.Load().Retry
-	b.InitialInterval = time.Duration(middle * float64(retry.Initial))
-	b.MaxInterval = time.Duration(middle * float64(retry.Max))
-	b.Multiplier, b.RandomizationFactor = 2, spread
-	return b
+// pauses are between half and the whole of an interval that doubles.
+type pauses struct {
+	backoff.ExponentialBackOff
+	random func() float64
+}
+
+func (l *Lane) newPauses() *pauses {
+	retry := l.config.Load().Retry
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = time.Duration(retry.Initial), time.Duration(retry.Max)
+	b.Multiplier, b.RandomizationFactor = 2, 0
+	return &pauses{*b, l.random}
+}
+
+func (p *pauses) next() time.Duration {
+	return time.Duration((1 - p.random()/2) * float64(p.NextBackOff()))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,7 @@ type Lane struct {
 	bestEffort bool
 	// arrived is told of canaries that the sink has accepted.
 	arrived func(sink string, sent time.Time)
+	random  func() float64
 	down    atomic.Bool // the last delivery failed
 }
 
@@ -70,6 +72,8 @@ type LaneDeps struct {
 	Memory int64
 	// Arrived, if set, is told of each canary that the sink has accepted, and when it was sent.
 	Arrived func(sink string, sent time.Time)
+	// Random replaces the source of chance of the pauses: numbers of [0, 1).
+	Random  func() float64
 	Metrics *metrics.Metrics
 	Board   *health.Board
 	Log     *slog.Logger
@@ -80,7 +84,10 @@ func NewLane(d LaneDeps) *Lane {
 	l := &Lane{
 		name: d.Name, spool: d.Spool, dead: d.Dead,
 		bestEffort: d.Delivery == sink.BestEffort, count: d.Metrics, board: d.Board, log: d.Log.With("sink", d.Name), onFreed: func() {},
-		turn: make(chan struct{}, 1), arrived: d.Arrived,
+		turn: make(chan struct{}, 1), arrived: d.Arrived, random: d.Random,
+	}
+	if l.random == nil {
+		l.random = rand.Float64
 	}
 	l.config.Store(&d.Config)
 	l.sink.set(d.Sink)
@@ -332,7 +339,7 @@ func (l *Lane) report(status health.Status, reason string) {
 
 // bury writes refused entries to the dead letters, until the disk takes them.
 func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rejection, first time.Time) bool {
-	pause := l.backoff()
+	pause := l.newPauses()
 	for {
 		err := l.dead.Write(views, refused, first)
 		if err == nil {
@@ -340,7 +347,7 @@ func (l *Lane) bury(ctx context.Context, views []record.View, refused []sink.Rej
 		}
 		l.log.Error("dead letters cannot be written; trying again", "error", err)
 		l.board.Set(l.component(), health.Unhealthy, err.Error())
-		if !task.Sleep(ctx, pause.NextBackOff()) {
+		if !task.Sleep(ctx, pause.next()) {
 			return false
 		}
 	}

@@ -73,7 +73,7 @@ func (p *Pool) busiest(but *job, now time.Time) (best *job) {
 		if j == but || j.byFile || p.slots.has(j) || !j.mayFollow() {
 			continue
 		}
-		if rate, _ := j.volume.at(now); best == nil || rate > most {
+		if rate, _ := j.volume.at(now); best == nil || rate > most || rate == most && j.id < best.id {
 			best, most = j, rate
 		}
 	}

@@ -11,7 +11,8 @@ import (
 //
 // A slot that is free goes to whoever asks. When there is none, a container that was
 // found to talk gets that of the one that has been silent the longest, or else that of
-// the one with the lowest rate if its own is at least twice as high. So that slots do
+// the one with the lowest rate if its own is at least twice as high; among equals, that of
+// the one with the lowest ID. So that slots do
 // not flap, a container keeps its slot for two polls after it last spoke, or after it
 // got it from a quieter one.
 type slots struct {
@@ -67,10 +68,10 @@ func (s *slots) ask(j *job, now time.Time) (ok bool, victim *job) {
 			continue
 		}
 		hRate, hLast := h.volume.at(now)
-		if now.Sub(hLast) >= s.keep && (silent == nil || hLast.Before(silentSince)) {
+		if now.Sub(hLast) >= s.keep && (silent == nil || hLast.Before(silentSince) || hLast.Equal(silentSince) && h.id < silent.id) {
 			silent, silentSince = h, hLast
 		}
-		if hRate < least && now.Sub(has.since) >= s.keep {
+		if now.Sub(has.since) >= s.keep && (hRate < least || slow != nil && hRate == least && h.id < slow.id) {
 			slow, least = h, hRate
 		}
 	}

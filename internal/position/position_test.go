@@ -200,8 +200,7 @@ func TestTheOnlyGenerationStaysUntilTheNextIsThere(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store(t, dir) // puts the empty one aside
-	if err := keepPrevious(path); err != nil {
+	if err := store(t, dir).keepPrevious(); err != nil { // it put the empty one aside
 		t.Fatal(err)
 	}
 	if got := store(t, dir).Get("a"); got.File == nil || got.File.Offset != 1 {

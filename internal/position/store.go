@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,6 +17,13 @@ import (
 
 // FileName is the store's name in data_dir; its previous generation has ".prev" behind it.
 const FileName = "positions"
+
+// The other names in data_dir.
+const (
+	previous  = FileName + ".prev"
+	temporary = FileName + ".tmp"
+	link      = FileName + ".link"
+)
 
 // SaveInterval is how often Run writes what has changed. After a crash of the agent
 // at most what was acknowledged in that time is read again.
@@ -35,8 +41,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Store keeps the acknowledged cursors of all sources and writes them to disk:
 // temporary file, fsync, rename, fsync of the directory. It is safe for concurrent use.
 type Store struct {
-	path string
-	log  *slog.Logger
+	fs  FS
+	dir string // for messages
+	log *slog.Logger
 
 	mu      sync.Mutex
 	cursors map[string]Cursor
@@ -55,15 +62,19 @@ var errVersion = errors.New("it was written by a later version")
 // nothing is changed; where both are damaged or none is there, everything is read from
 // the start.
 func OpenStore(dir string, log *slog.Logger) (*Store, error) {
-	s := &Store{path: filepath.Join(dir, FileName), log: log, cursors: map[string]Cursor{}}
-	prev := s.path + ".prev"
-	cursors, err := load(s.path)
+	return OpenStoreFS(dirFS(dir), dir, log)
+}
+
+// OpenStoreFS is OpenStore on another disk; dir is for its messages.
+func OpenStoreFS(disk FS, dir string, log *slog.Logger) (*Store, error) {
+	s := &Store{fs: disk, dir: dir, log: log, cursors: map[string]Cursor{}}
+	cursors, err := s.load(FileName)
 	if err != nil {
 		var prevErr error
-		if cursors, prevErr = load(prev); prevErr != nil {
+		if cursors, prevErr = s.load(previous); prevErr != nil {
 			return s, s.neither(err, prevErr)
 		}
-		if err := s.putAside(s.path, err); err != nil {
+		if err := s.putAside(FileName, err); err != nil {
 			return nil, err
 		}
 	}
@@ -74,7 +85,8 @@ func OpenStore(dir string, log *slog.Logger) (*Store, error) {
 // neither decides what to do without a generation that can be used: an error where a
 // person can still get at the positions.
 func (s *Store) neither(err, prevErr error) error {
-	for path, err := range map[string]error{s.path: err, s.path + ".prev": prevErr} {
+	for name, err := range map[string]error{FileName: err, previous: prevErr} {
+		path := s.path(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errDamaged):
 		case errors.Is(err, errVersion):
@@ -83,11 +95,14 @@ func (s *Store) neither(err, prevErr error) error {
 			return fmt.Errorf("read positions %s: %w; run as the user who owns data_dir, on a disk that works, or move the file away to read every log from its start", path, err)
 		}
 	}
-	return errors.Join(s.putAside(s.path, err), s.putAside(s.path+".prev", prevErr))
+	return errors.Join(s.putAside(FileName, err), s.putAside(previous, prevErr))
 }
 
+// path returns the path of a file, for messages.
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+
 // putAside keeps a file that cannot be used under another name.
-func (s *Store) putAside(path string, why error) error {
+func (s *Store) putAside(name string, why error) error {
 	suffix := ".damaged"
 	switch {
 	case errors.Is(why, fs.ErrNotExist):
@@ -95,20 +110,20 @@ func (s *Store) putAside(path string, why error) error {
 	case errors.Is(why, errVersion):
 		suffix = ".later"
 	case !errors.Is(why, errDamaged): // it may be readable again; the next save replaces it
-		s.log.Warn("positions cannot be read; using the generation before, some entries may be sent again", "file", path, "error", why)
+		s.log.Warn("positions cannot be read; using the generation before, some entries may be sent again", "file", s.path(name), "error", why)
 		return nil
 	}
-	s.log.Warn("positions are put aside; going on without them, some entries may be sent again", "file", path, "kept_as", path+suffix, "error", why)
-	if err := os.Rename(path, path+suffix); err != nil {
-		return fmt.Errorf("put aside positions %s: %w", path, err)
+	s.log.Warn("positions are put aside; going on without them, some entries may be sent again", "file", s.path(name), "kept_as", s.path(name+suffix), "error", why)
+	if err := s.fs.Rename(name, name+suffix); err != nil {
+		return fmt.Errorf("put aside positions %s: %w", s.path(name), err)
 	}
 	return nil
 }
 
 var errDamaged = errors.New("it is damaged")
 
-func load(path string) (map[string]Cursor, error) {
-	data, err := os.ReadFile(path)
+func (s *Store) load(name string) (map[string]Cursor, error) {
+	data, err := s.fs.Read(name)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +226,7 @@ func (s *Store) Save() (err error) {
 		return fmt.Errorf("encode positions: %w", err)
 	}
 	if err := s.write(append(fmt.Appendf(nil, header, version, crc32.Checksum(body, castagnoli)), body...)); err != nil {
-		return fmt.Errorf("save positions %s: %w; free some space or mend the permissions of data_dir", s.path, err)
+		return fmt.Errorf("save positions %s: %w; free some space or mend the permissions of data_dir", s.path(FileName), err)
 	}
 	s.mu.Lock()
 	s.saved = changed
@@ -220,8 +235,7 @@ func (s *Store) Save() (err error) {
 }
 
 func (s *Store) write(data []byte) error {
-	tmp := s.path + ".tmp"
-	f, err := createNew(tmp)
+	f, err := s.createNew(temporary)
 	if err != nil {
 		return err
 	}
@@ -230,44 +244,35 @@ func (s *Store) write(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := keepPrevious(s.path); err != nil {
+	if err := s.keepPrevious(); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, s.path); err != nil {
+	if err := s.fs.Rename(temporary, FileName); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(s.path))
+	return s.fs.Sync()
 }
 
 // createNew makes a file that nobody has written to: of one whose fsync failed nobody
 // knows what a further one would tell.
-func createNew(path string) (*os.File, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (s *Store) createNew(name string) (File, error) {
+	if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return s.fs.Create(name)
 }
 
 // keepPrevious links the current generation to .prev, so that there is a valid file
 // under one of the two names at any moment. Without a current one .prev stays.
-func keepPrevious(path string) error {
-	link := path + ".link"
-	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (s *Store) keepPrevious() error {
+	if err := s.fs.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	switch err := os.Link(path, link); {
+	switch err := s.fs.Link(FileName, link); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
 	}
-	return os.Rename(link, path+".prev")
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return s.fs.Rename(link, previous)
 }

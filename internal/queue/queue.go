@@ -19,6 +19,8 @@ package queue
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,9 +94,11 @@ type Queue struct {
 	o     Options
 
 	spillMu sync.Mutex // keeps appends in order of their numbers; taken before mu
-	syncMu  sync.Mutex // one sync at a time; taken before spillMu
 	readMu  sync.Mutex // one reads the spool at a time; taken before statMu
 	statMu  sync.Mutex // keeps Stats out of an Ack; taken before mu
+
+	// syncing has a token during a sync, which may take its time; taken before spillMu.
+	syncing chan struct{}
 
 	ready chan struct{} // wakes the taker
 	dirty chan struct{} // wakes Run
@@ -127,7 +131,7 @@ func New(sp *spool.Spool, o Options) *Queue {
 		flows: flows{byID: map[string]*flow{}},
 		spool: sp, o: o, seq: sp.LastSeq(), spooled: sp.Sources(),
 		ready: make(chan struct{}, 1), dirty: make(chan struct{}, 1), heavy: make(chan struct{}, 1),
-		drain: make(chan struct{}),
+		drain: make(chan struct{}), syncing: make(chan struct{}, 1),
 	}
 	if q.o.OnError == nil {
 		q.o.OnError = func(error) {}
@@ -149,9 +153,10 @@ func (q *Queue) uncharge(it *item) {
 	}
 }
 
-// inMemory takes all items that wait in memory out of it, each source's in order.
+// inMemory takes all items that wait in memory out of it, each source's in order, and the
+// sources by their IDs.
 func (q *Queue) inMemory() (out []item) {
-	for id := range q.flows.byID {
+	for _, id := range slices.Sorted(maps.Keys(q.flows.byID)) {
 		out = append(out, q.flows.extract(id)...)
 	}
 	return out
@@ -208,8 +213,8 @@ func (q *Queue) Set(o Options) {
 // Park moves what is in memory to the spool, before Close, so that it is neither lost
 // nor sent twice when the spool is opened again. What the spool has no room for is
 // answered as left says: Failed has it read again, after Delivered it is lost. Only what
-// was being sent last, a request at most, comes out behind newer batches of its source
-// that were in the spool already.
+// was being sent last, a request and the rest of its last batch, comes out behind newer
+// batches of its source that were in the spool already.
 func (q *Queue) Park(left record.Outcome) {
 	q.mu.Lock()
 	var park, stay []item

@@ -150,8 +150,8 @@ func (q *Queue) sync() { _ = q.Sync() }
 // Sync makes durable what was spilled and answers for it. Run and Close call it; the
 // error, of which OnError was told, is for callers who wait for it.
 func (q *Queue) Sync() error {
-	q.syncMu.Lock()
-	defer q.syncMu.Unlock()
+	q.syncing <- struct{}{}
+	defer func() { <-q.syncing }()
 	durable, dropped, err := q.spool.Sync()
 	if errors.Is(err, spool.ErrClosed) {
 		durable, dropped = 0, ^uint64(0)

@@ -1,13 +1,15 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 )
 
-// load looks at all files of the directory and makes the numbers from them.
-func (s *Spool) load() error {
+// load looks at all files of the directory and makes the numbers from them. A spool that is
+// made gets the salt, or a random one instead of 0.
+func (s *Spool) load(salt uint32) error {
 	pos, found, err := openPosition(s.fs)
 	if err != nil {
 		return err
@@ -53,6 +55,7 @@ func (s *Spool) load() error {
 	}
 	pos.now.learn(l.gaps)
 	if !found {
+		pos.now.salt = cmp.Or(pos.now.salt, salt)
 		err = pos.create()
 	} else {
 		pos.dirty = true // it may be newer in memory than on disk

@@ -26,6 +26,34 @@ func lyingFS(t *testing.T, dir, match string) (fsys *faultFS, syncs map[string]i
 	}), syncs
 }
 
+// A power cut could bring it back else, with numbers that were given out again.
+func TestWhatIsCutOffAfterAFailedFsyncIsCutOffForGood(t *testing.T) {
+	var calls []string
+	failing := false
+	s := open(t, t.TempDir(), 1<<20, Options{FS: faulty(t, t.TempDir(), func(op, name string) error {
+		if !strings.HasSuffix(name, segmentSuffix) {
+			return nil
+		}
+		calls = append(calls, op)
+		if op == "sync" && failing {
+			failing = false
+			return syscall.EIO
+		}
+		return nil
+	})})
+	defer closeSpool(t, s)
+	appendAll(t, s, batch(source("a"), "1"))
+	mustSync(t, s)
+	appendAll(t, s, batch(source("a"), "2"))
+	calls, failing = nil, true
+	if durable, dropped, err := s.Sync(); !errors.Is(err, syscall.EIO) || durable != 1 || dropped != 2 {
+		t.Fatalf("sync: durable %d, dropped %d: %v", durable, dropped, err)
+	}
+	if diff := cmp.Diff([]string{"sync", "truncate", "sync"}, calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAPositionWhoseFsyncFailedIsNeverSyncedAgain(t *testing.T) {
 	dir := t.TempDir()
 	failing, broken := false, 0

@@ -136,7 +136,14 @@ func (s *Spool) cut() error {
 			continue
 		}
 		if seg.size > seg.synced && seg.file != nil {
-			errs = append(errs, seg.file.Truncate(seg.synced))
+			// Synced, or a power cut could bring back some of what was cut, whose numbers are
+			// given out again, and the rest of it would look like a loss. That an fsync of this
+			// descriptor has failed does not matter: there is no data that this one is for.
+			err := seg.file.Truncate(seg.synced)
+			if err == nil {
+				err = seg.file.Sync()
+			}
+			errs = append(errs, err)
 		}
 		seg.size, seg.lines, seg.batches = seg.synced, seg.syncedLines, seg.syncedBatches
 		errs = append(errs, seg.close())

@@ -48,6 +48,8 @@ type Options struct {
 	Pool *record.Pool
 	// SegmentBytes replaces the size at which a segment ends.
 	SegmentBytes int64
+	// Salt, if not 0, replaces the random one of a spool that is made.
+	Salt uint32
 }
 
 // Spool is an open spool.
@@ -125,7 +127,7 @@ func Open(dir string, maxBytes int64, o Options) (*Spool, error) {
 			return nil, err
 		}
 	}
-	if err := s.load(); err != nil {
+	if err := s.load(o.Salt); err != nil {
 		if s.position != nil && s.position.file != nil {
 			err = errors.Join(err, s.position.file.Close())
 		}

@@ -31,13 +31,15 @@ const (
 
 // Turns says when streams are replaced. It is shared by the readers of one monitor.
 type Turns struct {
+	// Random replaces the source of chance of the intervals: numbers of [0, 1).
+	Random   func() float64
 	interval time.Duration
 	free     chan struct{} // holds a token for each turn that may begin
 }
 
 // NewTurns has every stream replaced after about interval, which is above 0.
 func NewTurns(interval time.Duration) *Turns {
-	t := &Turns{interval: interval, free: make(chan struct{}, turnsAtOnce)}
+	t := &Turns{Random: rand.Float64, interval: interval, free: make(chan struct{}, turnsAtOnce)}
 	for range turnsAtOnce {
 		t.free <- struct{}{}
 	}
@@ -47,7 +49,7 @@ func NewTurns(interval time.Duration) *Turns {
 // next returns how long until a stream is replaced: a tenth more or less than the
 // interval, so that streams that were opened together do not stay together.
 func (t *Turns) next() time.Duration {
-	return time.Duration(float64(t.interval) * (0.9 + 0.2*rand.Float64()))
+	return time.Duration(float64(t.interval) * (0.9 + 0.2*t.Random()))
 }
 
 // planTurn sets when a stream that was just opened is replaced.
