@@ -76,16 +76,17 @@ func base(t *testing.T) life {
 	if err := r.load(ctx); err != nil {
 		t.Fatal(err)
 	}
+	saved := func(name string) bool { _, err := os.Stat(filepath.Join(dir, "data", name)); return err == nil }
+	if err := eventually("positions saved", func() bool { return saved(position.FileName) }); err != nil {
+		t.Fatal(err)
+	}
 	r.sink.down.Store(true)
 	for _, o := range r.sources[1:] { // the first would wait for the sink
 		if err := o.run(ctx, victimLines/2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	filled := func() bool {
-		_, err := os.Stat(filepath.Join(dir, "data", position.FileName+".prev"))
-		return err == nil && r.lane.Stats().SpoolLines > 20
-	}
+	filled := func() bool { return saved(position.FileName+".prev") && r.lane.Stats().SpoolLines > 20 }
 	if err := eventually("a filled spool, and positions saved twice", filled); err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +96,13 @@ func base(t *testing.T) life {
 	if copied != nil {
 		t.Fatal(copied)
 	}
-	saved, err := position.OpenStore(filepath.Join(l.dir, "data"), slog.New(slog.DiscardHandler))
+	store, err := position.OpenStore(filepath.Join(l.dir, "data"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.owed = leaseBytes / int64(len(text(0, 0)))
 	for _, o := range r.sources {
-		l.owed += o.next - offset(saved.Get(o.src.ID))
+		l.owed += o.next - offset(store.Get(o.src.ID))
 	}
 	tear(t, filepath.Join(dir+"-killed", "data", "spool", sinkName))
 	r.sink.down.Store(false)
