@@ -330,5 +330,17 @@ func TestLimitsChange(t *testing.T) {
 		if testutil.ToFloat64(f.metrics.LinesLimited.WithLabelValues("dropped")) == 0 {
 			t.Error("the rate limit is not in use")
 		}
+		c.Config.RateLimit = RateLimitConfig{BytesPerSecond: 1, Policy: LimitDelay}
+		f.change(c)
+		began := time.Now()
+		time.AfterFunc(time.Minute, func() { c.Config.RateLimit = RateLimitConfig{}; f.change(c) })
+		for i := range 100 {
+			if err := f.d.Deliver(t.Context(), f.batch(f.source("slow", true), i, o)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("a limit that is no more delayed lines for %v", took)
+		}
 	})
 }

@@ -286,7 +286,7 @@ func (d *Dispatcher) WaitRoom(ctx context.Context, sourceID string) error {
 	}
 }
 
-// recheck bounds a wait for room that nobody announces: a spool's recovery.
+// recheck bounds a wait whose end nobody announces: a spool's recovery, or another limit.
 const recheck = time.Second
 
 func wait(ctx context.Context, freed <-chan struct{}) error {

@@ -90,13 +90,12 @@ func (l *limiter) forget(now time.Time) {
 // limit holds b's source to its rate. A batch beyond it waits, or, where its source
 // cannot, is to go to the spool (disk), or is to be dropped: as the policy says.
 func (d *Dispatcher) limit(ctx context.Context, b *record.Batch) (disk, drop bool, err error) {
-	l := d.limiter.Load()
-	if l == nil {
-		return false, false, nil
-	}
-	size := record.Whole(b).Bytes()
 	for told := false; ; {
-		wait := l.take(b.Source.ID, size, time.Now())
+		l := d.limiter.Load() // it may be another by now
+		if l == nil {
+			return false, false, nil
+		}
+		wait := l.take(b.Source.ID, record.Whole(b).Bytes(), time.Now())
 		switch {
 		case wait == 0:
 			return false, false, nil
@@ -111,7 +110,7 @@ func (d *Dispatcher) limit(ctx context.Context, b *record.Batch) (disk, drop boo
 			told = true
 			d.limited("delayed", b)
 		}
-		if !task.Sleep(ctx, wait) {
+		if !task.Sleep(ctx, min(wait, recheck)) {
 			return false, false, ctx.Err()
 		}
 	}
