@@ -224,7 +224,7 @@ func runAgent(b *testing.B, bin, kind, path string, lines int64) (wall, cpu time
 	}
 	dir := b.TempDir()
 	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf("data_dir: %s\nserver: {listen: 127.0.0.1:0}\nlog: {level: warn}\n%ssinks: {loki: {url: %q}}\n", dir, monitors, url)
+	text := fmt.Sprintf("data_dir: %s\nserver: {listen: 127.0.0.1:0}\nlog: {level: warn}\ncanary: {enabled: false}\n%ssinks: {loki: {url: %q}}\n", dir, monitors, url)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
