@@ -25,9 +25,15 @@ func NewLedger() *Ledger { return &Ledger{want: map[string][]span{}, ignored: ma
 // Expect adds the lines from..to, both inclusive, of an id. It may be called more
 // than once for an id, with ranges that do not overlap.
 func (l *Ledger) Expect(id string, from, to int64) {
-	if to >= from {
-		l.want[id] = append(l.want[id], span{from, to})
+	if to < from {
+		return
 	}
+	spans := l.want[id]
+	if last := len(spans) - 1; last >= 0 && spans[last].to+1 == from {
+		spans[last].to = to // few spans are looked through sooner
+		return
+	}
+	l.want[id] = append(spans, span{from, to})
 }
 
 // Ignore has the lines of an id not looked at.
