@@ -96,7 +96,9 @@ func (a *agent) tryReload() ([]string, error) {
 		err = a.office.Change(delivery, a.letterBoxes)
 	}
 	if err != nil {
-		a.shield(a.cfg)
+		if a.chooseFiles != nil {
+			_ = a.chooseFiles(a.fileConfig()) // as before
+		}
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	a.office.SetCaps(capsOf(next))

@@ -183,6 +183,28 @@ func TestANewSinksFilesAreNotCaptured(t *testing.T) {
 	}
 }
 
+// A reload that fails after new sinks' files were left out has them looked for again.
+func TestAReloadThatFailsLeavesNoFileOut(t *testing.T) {
+	dir := t.TempDir()
+	const before = `file_monitor: {include: ["DIR/logs/**"]}
+sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}}
+`
+	for _, sub := range []string{"logs/new", "data/spool"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendTo(t, filepath.Join(dir, "data/spool/new"), "in the way of a directory")
+	a := startWith(t, dir, before)
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	a.configure(strings.Replace(before, "sinks: {", `sinks: {new: {type: local_file, path: "DIR/logs/new/x.log"}, `, 1))
+	if got := a.reload(); !strings.Contains(got, `"error"`) {
+		t.Fatalf("the answer is %s", got)
+	}
+	appendTo(t, filepath.Join(dir, "logs/new/a.log"), "1\n")
+	eventually(t, "a line", func() bool { return slices.Equal(a.in("out/a"), []string{"1"}) })
+}
+
 func TestTheConfigurationIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	const text = `watch_config: true
