@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -37,10 +38,12 @@ func (s *Spool) load(salt uint32) error {
 		return errors.Join(err, s.closeSegments())
 	}
 	s.damage.PositionLost = !found && len(s.segments) > 0
+	l.limits()
 	for _, seg := range s.segments {
 		l.scan(seg)
 	}
 	l.missing(max(l.expected, pos.now.end))
+	l.skipUnread()
 	if err := errors.Join(s.settle(), s.closeSegments()); err != nil {
 		return err
 	}
@@ -149,6 +152,37 @@ func (l *loading) headers() error {
 	return errors.Join(errs...)
 }
 
+// limits finds the count of lines at which the segments after each one begin. Records are
+// appended in order, so one at or beyond it was cut off when its fsync failed, nobody was
+// told that it was taken over, and its numbers were given out again; that it is there
+// means that the cut did not reach the disk before the power went.
+func (l *loading) limits() {
+	limit := uint64(math.MaxUint64)
+	for _, seg := range slices.Backward(l.s.segments) {
+		seg.limit = limit
+		sc := scanner{file: seg.file, limit: seg.size, salt: seg.salt, buf: l.buf}
+		off := int64(segmentHead)
+		h, err := sc.check(off)
+		if errors.Is(err, errDamaged) {
+			if off, err = sc.next(off); err == nil {
+				h, err = sc.check(off)
+			}
+		}
+		if err == nil {
+			limit = min(limit, h.linesBefore)
+		}
+	}
+}
+
+// skipUnread leaves out the numbers of what the disk could not read at the end of the
+// last segment: a later start may be able to.
+func (l *loading) skipUnread() {
+	if n := len(l.s.segments); n > 0 && l.s.segments[n-1].keep {
+		most := uint64(l.s.segments[n-1].size) // a record and a line take more than a byte
+		l.seen, l.expected = l.seen+most, l.expected+most
+	}
+}
+
 // scan counts the valid records of a segment, and notes the holes between them and what
 // follows the last of them.
 func (l *loading) scan(seg *segment) {
@@ -160,6 +194,9 @@ func (l *loading) scan(seg *segment) {
 		var id string
 		if err == nil {
 			id, err = sc.sourceID(off, h)
+		}
+		if err == nil && h.linesBefore >= seg.limit {
+			break
 		}
 		if err == nil {
 			if end < off {

@@ -54,6 +54,87 @@ func TestWhatIsCutOffAfterAFailedFsyncIsCutOffForGood(t *testing.T) {
 	}
 }
 
+// Two fsyncs in a row failed: that of a batch, and that of its being cut off.
+func TestWhatWasCutOffAndComesBackIsNotRead(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		dir := t.TempDir()
+		failing := false
+		var cut []byte
+		s := open(t, dir, 1<<20, Options{FS: faulty(t, dir, func(op, name string) error {
+			if failing && strings.HasSuffix(name, segmentSuffix) && (op == "sync" || op == "truncate") {
+				if op == "truncate" {
+					cut, _ = os.ReadFile(filepath.Join(dir, name))
+					return nil
+				}
+				return syscall.EIO
+			}
+			return nil
+		})})
+		appendAll(t, s, batch(source("a"), "1"))
+		mustSync(t, s)
+		appendAll(t, s, batch(source("a"), "2"))
+		failing = true
+		if _, _, err := s.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("sync: %v", err)
+		}
+		failing = false
+		if restart {
+			closeSpool(t, s)
+			s = open(t, dir, 1<<20, Options{})
+		}
+		appendAll(t, s, batch(source("a"), "3"), batch(source("a"), "4"))
+		mustSync(t, s)
+		closeSpool(t, s)
+		if err := os.WriteFile(segments(t, dir)[0], cut, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			s = open(t, dir, 1<<20, Options{})
+			var got []string
+			for _, line := range readAll(t, s) {
+				got = append(got, line[len(line)-1:])
+			}
+			if diff := cmp.Diff([]string{"1", "3", "4"}, got); diff != "" {
+				t.Errorf("restart %v: %s", restart, diff)
+			}
+			if lost := s.Stats().Damage.LostLines; lost != 0 {
+				t.Errorf("restart %v: %d lines are said to be lost", restart, lost)
+			}
+			closeSpool(t, s)
+		}
+	}
+}
+
+// What could not be read has numbers of its own. Its file is not set aside while there is
+// something to deliver before it.
+func TestWhatTheDiskCanReadAgainIsRead(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 1<<20, Options{SegmentBytes: 1})
+	appendAll(t, s, batch(source("a"), "1"), batch(source("a"), "2"))
+	mustSync(t, s)
+	closeSpool(t, s)
+	broken := true
+	s = open(t, dir, 1<<20, Options{FS: faulty(t, dir, func(op, name string) error {
+		if broken && op == "read" && strings.HasSuffix(name, "2"+segmentSuffix) {
+			return syscall.EIO
+		}
+		return nil
+	})})
+	broken = false
+	appendAll(t, s, batch(source("a"), "3"))
+	mustSync(t, s)
+	closeSpool(t, s)
+	s = open(t, dir, 1<<20, Options{})
+	defer closeSpool(t, s)
+	var got []string
+	for _, line := range readAll(t, s) {
+		got = append(got, line[len(line)-1:])
+	}
+	if diff := cmp.Diff([]string{"1", "2", "3"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAPositionWhoseFsyncFailedIsNeverSyncedAgain(t *testing.T) {
 	dir := t.TempDir()
 	failing, broken := false, 0

@@ -16,6 +16,7 @@ type segment struct {
 	fresh bool // its name is not durable yet
 
 	foreign bool   // made under another name; only while loading
+	limit   uint64 // the count of lines at which later segments begin; only while loading
 	holes   []hole // damage between its records that is counted already
 	keep    bool   // the disk could not read all of it: it is set aside, not removed
 
