@@ -24,7 +24,7 @@ const (
 	// newShare of the growth must lead to where the series has not been in the last hour.
 	newShare = 0.7
 	// formulaError is what a formula may be wrong by while the load moves, as a share.
-	formulaError = 0.25
+	formulaError = 0.5
 	// heapPerLoad is what one more expected goroutine or stream may need, in bytes.
 	heapPerLoad = 256 << 10
 )

@@ -17,17 +17,16 @@ func TestNoLoadPatternAlarms(t *testing.T) {
 		each := float64(rapid.IntRange(1, 4).Draw(t, "for each container"))
 		noise := rapid.IntRange(0, 4).Draw(t, "noise")
 		memory := rapid.Float64Range(0, 0.6).Draw(t, "MiB for each container")
-		late := rapid.IntRange(0, 1).Draw(t, "looks that the formula is late")
+		late := rapid.IntRange(0, 4).Draw(t, "containers that begin or end while it is counted")
 		looks := rapid.IntRange(60, 300).Draw(t, "looks")
 		n, aim, speed := 1, 1, 1
-		var before []int
 		for range looks {
 			if n == aim && rapid.IntRange(0, 5).Draw(t, "new aim") == 0 {
 				aim, speed = rapid.IntRange(0, 50).Draw(t, "aim"), rapid.IntRange(1, 50).Draw(t, "speed")
 			}
-			n += max(-speed, min(speed, aim-n))
-			before = append(before, n)
-			expected := each * float64(before[max(0, len(before)-1-late)])
+			moved := max(-speed, min(speed, aim-n))
+			n += moved
+			expected := each * float64(n-max(-late, min(late, moved)))
 			jitter := func() float64 { return float64(rapid.IntRange(0, noise).Draw(t, "jitter")) }
 			v := w.look(t, Sample{Series: []Series{
 				streams(each*float64(n)+jitter(), expected),

@@ -388,7 +388,7 @@ func TestWhatGoesOnGrowingIsUnhealthyAndWhatLevelsOffIsHealthyAgain(t *testing.T
 		t.Fatalf("it came back: %+v, alarms %v", v, w.Alarms())
 	}
 	if took, ok := w.untilAlarm(t, 5*time.Minute, func(at time.Duration) []Series {
-		return held(most + (at - 2*time.Hour).Minutes()*30)
+		return held(most + (at-2*time.Hour).Minutes()*30)
 	}); !ok {
 		t.Fatalf("the next leak was not seen (%s)", took)
 	}
