@@ -20,7 +20,7 @@ const (
 	// alarm, however they came; and so many more by the share of what is expected.
 	stays, staysShare = 20, 0.25
 	// unknownFactor is how much more must grow where no formula explains it.
-	unknownFactor = 3
+	unknownFactor = 4
 	// newShare of the growth must lead to where the series has not been in the last hour.
 	newShare = 0.7
 	// formulaError is what a formula may be wrong by while the load moves, as a share.
@@ -200,7 +200,7 @@ func (s *series) reason() string {
 	case s.known:
 		expected = s.amount(s.last[1].expected) + " expected"
 	}
-	text := ""
+	var text string
 	if a.what == excess {
 		text = fmt.Sprintf("%s has more %s than the load explains: %s, %s, since %s",
 			who, s.noun(), s.amount(n.Value), expected, clockTime(a.since))

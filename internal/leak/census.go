@@ -5,8 +5,9 @@ import "github.com/logcapturer/log_capturer/internal/ledger"
 // FromSnapshot makes a Sample of a census.
 //
 // What is explained: goroutines and held things by their own formulas; descriptors of a
-// kind by what is held of that kind, and those of the data directory, sockets and what
-// else is in no register by nothing known; the heap by the bytes of batches in flight.
+// kind by what is held of that kind, so that whoever holds it has the alarm; sockets by
+// the connections that are held, without those of the engine's streams, which are counted
+// apart; other descriptors by nothing known; the heap by the bytes of batches in flight.
 func FromSnapshot(s ledger.Snapshot) Sample {
 	out := Sample{
 		Time: s.Time, Descriptors: s.Descriptors.Total, DescriptorLimit: s.Descriptors.Limit,
@@ -19,9 +20,15 @@ func FromSnapshot(s ledger.Snapshot) Sample {
 			Value: float64(g.Count), Expected: float64(g.Expected), Stack: g.Stack, Oldest: g.Oldest,
 		})
 	}
-	byKind := map[string]float64{}
+	byKind := map[string]float64{} // of descriptors
 	for _, h := range held(s.Held) {
 		byKind[h.Kind] += float64(h.Count)
+		switch h.Kind {
+		case "connection":
+			byKind["socket"] += float64(h.Count)
+		case "engine_stream":
+			byKind["socket"] -= float64(h.Count)
+		}
 		out.Series = append(out.Series, Series{
 			Component: h.Component, Owner: h.Owner, What: HeldPrefix + h.Kind,
 			Value: float64(h.Count), Expected: float64(h.Expected), Oldest: h.Oldest,
@@ -34,7 +41,7 @@ func FromSnapshot(s ledger.Snapshot) Sample {
 	}
 	for kind, n := range s.Descriptors.Kinds {
 		expected, ok := byKind[kind]
-		if !ok {
+		if expected = max(0, expected); !ok {
 			expected = Unknown
 		}
 		out.Series = append(out.Series, Series{What: Descriptors + kind, Value: float64(n), Expected: expected})

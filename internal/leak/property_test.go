@@ -40,7 +40,7 @@ func TestNoLoadPatternAlarms(t *testing.T) {
 	})
 }
 
-// Every leak of one object in six seconds or more is told within two minutes and one
+// Every leak of one object in five seconds or more is told within two minutes and one
 // interval, and its owner is named, whatever the load does meanwhile.
 func TestEveryLinearLeakIsToldInTimeAndNamed(t *testing.T) {
 	kinds := []Series{
@@ -54,7 +54,7 @@ func TestEveryLinearLeakIsToldInTimeAndNamed(t *testing.T) {
 		planted := rapid.SampledFrom(kinds).Draw(t, "kind")
 		least := 12.0
 		if planted.Expected == Unknown {
-			least = 36
+			least = 48
 		}
 		perMinute := rapid.Float64Range(least, 2000).Draw(t, "a minute")
 		quietFor := time.Duration(rapid.IntRange(0, 240).Draw(t, "looks before")) * w.step

@@ -121,9 +121,18 @@ func TestACensusBecomesASample(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	for kind, want := range map[string]float64{"pipe": Unknown, "socket": 0} {
+		census.Descriptors.Kinds = map[string]int{kind: 2}
+		if s := FromSnapshot(census).Series[4]; s.What != Descriptors+kind || s.Expected != want {
+			t.Errorf("%s is %+v", kind, s)
+		}
+	}
 	census.Descriptors.Kinds = map[string]int{"socket": 2}
-	if s := FromSnapshot(census).Series[4]; s.What != "descriptors:socket" || s.Expected != Unknown {
-		t.Errorf("a kind that is in no register is %+v", s)
+	census.Held = append(census.Held, ledger.Held{Owner: "z", Kind: "connection", Count: 5, Expected: -1})
+	for _, s := range FromSnapshot(census).Series {
+		if s.What == Descriptors+"socket" && s.Expected != 2 {
+			t.Errorf("five connections, three of them streams: %+v", s)
+		}
 	}
 }
 

@@ -219,6 +219,9 @@ func TestNoLoadIsTakenForALeak(t *testing.T) {
 			n := upAndDown(at, 4)
 			return append(quiet(r), streams(n, math.Round(n*0.8)))
 		},
+		"files without a formula, one container after the other": func(at time.Duration, r *rand.Rand) []Series {
+			return append(quiet(r), Series{What: HeldPrefix + "json_file", Value: math.Round(49 * math.Min(1, at.Seconds()/90)), Expected: Unknown})
+		},
 		"files without a formula, in seconds": func(at time.Duration, r *rand.Rand) []Series {
 			return append(quiet(r), Series{What: Descriptors + "json_file", Value: upAndDown(at, 0.5), Expected: Unknown})
 		},
