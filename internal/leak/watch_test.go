@@ -215,9 +215,9 @@ func TestNoLoadIsTakenForALeak(t *testing.T) {
 			n := upAndDown(at, 3)
 			return append(quiet(r), streams(3*n+float64(r.IntN(8)), 3*n))
 		},
-		"the formula is a quarter short": func(at time.Duration, r *rand.Rand) []Series {
+		"the formula is a third short": func(at time.Duration, r *rand.Rand) []Series {
 			n := upAndDown(at, 4)
-			return append(quiet(r), streams(n, math.Round(n*0.8)))
+			return append(quiet(r), streams(3*n, 2*n))
 		},
 		"files without a formula, one container after the other": func(at time.Duration, r *rand.Rand) []Series {
 			return append(quiet(r), Series{What: HeldPrefix + "json_file", Value: math.Round(49 * math.Min(1, at.Seconds()/90)), Expected: Unknown})
@@ -226,15 +226,15 @@ func TestNoLoadIsTakenForALeak(t *testing.T) {
 			return append(quiet(r), Series{What: Descriptors + "json_file", Value: upAndDown(at, 0.5), Expected: Unknown})
 		},
 		"memory goes with the streams": func(at time.Duration, r *rand.Rand) []Series {
-			n := upAndDown(at, 3)
-			return []Series{streams(3*n, 3*n), {What: Heap, Value: (20 + 0.5*n + 3*r.Float64()) * mib, Expected: mib}}
+			n := upAndDown(at, 4)
+			return []Series{streams(3*n, 3*n), {What: Heap, Value: (20 + 2*n + 3*r.Float64()) * mib, Expected: mib}}
 		},
 		"a queue fills for minutes, and is emptied": func(at time.Duration, r *rand.Rand) []Series {
 			full := 60 * math.Abs(math.Mod(minute(at), 12)-6) / 6
 			return []Series{{What: Heap, Value: (20 + full + 2*r.Float64()) * mib, Expected: full * mib}}
 		},
 		"what was in flight is kept": func(at time.Duration, r *rand.Rand) []Series {
-			return []Series{{What: Heap, Value: 80 * mib, Expected: 60 * mib * math.Abs(math.Mod(minute(at), 12)-6) / 6}}
+			return []Series{{What: Heap, Value: 420 * mib, Expected: 400 * mib * math.Abs(math.Mod(minute(at), 24)-12) / 12}}
 		},
 		"a sawtooth of memory": func(at time.Duration, r *rand.Rand) []Series {
 			return []Series{{What: Heap, Value: 20*mib + 60*mib*math.Mod(at.Seconds(), 75)/75 + r.Float64()*5*mib}}
