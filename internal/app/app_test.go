@@ -59,8 +59,13 @@ func startWith(t *testing.T, dir, more string) *instance {
 	ctx, a.cancel = context.WithCancel(context.Background())
 	go func() {
 		a.ended <- Run(ctx, cfg, BuildInfo{Version: "test"}, Reloads{Load: load, Asked: a.hup, Path: a.path})
+		close(a.ended)
 	}()
-	t.Cleanup(a.cancel)
+	t.Cleanup(func() {
+		a.cancel()
+		for range a.ended { // or it would write to a directory that is being removed
+		}
+	})
 	return a
 }
 

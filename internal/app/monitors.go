@@ -17,7 +17,11 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
 	"github.com/logcapturer/log_capturer/internal/tail"
+	"github.com/logcapturer/log_capturer/internal/task"
 )
+
+// fileMonitor is a component.
+const fileMonitor = "file_monitor"
 
 // workers is how many logs one monitor reads at the same time. Reading is far faster
 // than delivering; the second is there so that one slow disk read stops nobody.
@@ -64,9 +68,16 @@ func (a *agent) buildContainers(hostname string) error {
 	a.statuses = append(a.statuses, monitored.Statuses)
 	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper.Keeper})
 	a.monitors = append(a.monitors, monitor{
-		start: func() {
-			a.runMonitor("containers", found, monitored)
-			p.Scope.Go("keeper", keeper.run)
+		name: "container_monitor", owner: "containers",
+		start: func(scope *task.Scope) {
+			a.runMonitor(scope, found, monitored)
+			scope.Go("keeper", keeper.run)
+		},
+		rest: func() {
+			engine.Close()
+			if early != nil {
+				early.Pause()
+			}
 		},
 		reconfigure: func() {
 			cfg := a.cfg.ContainerMonitor
@@ -75,6 +86,7 @@ func (a *agent) buildContainers(hostname string) error {
 			found.Reconfigure(cfg)
 		},
 		close: func() {
+			monitored.Close()
 			engine.Close()
 			if early != nil {
 				early.Close()
@@ -123,9 +135,11 @@ func (a *agent) buildFiles(hostname string) {
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
 	a.monitors = append(a.monitors, monitor{
-		start:       func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
+		name: fileMonitor, owner: "files",
+		start:       func(scope *task.Scope) { a.runMonitor(scope, hinted{found, a.watcher}, p) },
+		rest:        func() {},
 		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
-		close:       func() {},
+		close:       p.Close,
 	})
 	a.reports = append(a.reports, func() {
 		status, reason := health.Healthy, unreadable(p.Figures())
@@ -135,7 +149,7 @@ func (a *agent) buildFiles(hostname string) {
 		if reason != "" {
 			status = health.Degraded
 		}
-		a.board.Set("file_monitor", status, reason)
+		a.board.Set(fileMonitor, status, reason)
 	})
 }
 
@@ -203,7 +217,7 @@ func ownFiles(cfg Config) (globs []string) {
 
 func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) pool.Deps {
 	return pool.Deps{
-		Name: name, Scope: a.sources.Child(name), Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
+		Name: name, Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
 		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
 		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
 		Lost: a.metrics.Lost,
@@ -222,10 +236,11 @@ func (a *agent) prune(present map[string]bool) {
 }
 
 // runMonitor starts a monitor's discovery and its readers.
-func (a *agent) runMonitor(name string, found discover.Discoverer, p *pool.Pool) {
-	p.Scope.Go("pool", p.Run)
-	p.Scope.Go("discover", func(ctx context.Context) {
+func (a *agent) runMonitor(scope *task.Scope, found discover.Discoverer, p *pool.Pool) {
+	p.Ready(scope)
+	scope.Go("pool", p.Run)
+	scope.Go("discover", func(ctx context.Context) {
 		_ = found.Run(ctx, p.Apply) // ends with ctx only
 	})
-	a.log.Debug("monitor started", "monitor", name)
+	a.log.Debug("monitor started", "monitor", scope.Name())
 }

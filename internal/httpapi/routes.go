@@ -36,6 +36,10 @@ type Routes struct {
 	// Reload reads the configuration again and returns the keys that changed; for this host
 	// alone.
 	Reload func() ([]string, error)
+	// Components are listed for everybody, and switched for who is on this host and has
+	// Token. Without a Token nobody has.
+	Components Components
+	Token      string
 }
 
 // route is a path that answers one method; GET answers HEAD too.
@@ -59,6 +63,8 @@ func (r Routes) table() []route {
 		{"POST", office.PathReplay, private(r.replay)},
 		{"POST", office.PathPurge, private(r.purge)},
 		{"POST", PathReload, private(r.reload)},
+		{"GET", PathComponents, r.components},
+		{"POST", PathComponents + "/{name}", private(r.authenticated(r.switchComponent))},
 	}
 }
 

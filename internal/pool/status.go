@@ -64,6 +64,9 @@ func (p *Pool) Statuses() []source.Status {
 	defer p.mu.Unlock()
 	now := time.Now()
 	out := make([]source.Status, 0, len(p.jobs))
+	if p.closed {
+		return out
+	}
 	for _, j := range p.jobs {
 		s := j.status()
 		s.Rate, s.LastRead = j.volume.at(now)
@@ -136,6 +139,9 @@ func (p *Pool) Figures() Figures {
 	f := Figures{
 		Targets: map[source.Mode]int{}, Slots: len(p.slots.holders), MaxSlots: p.slots.max,
 		Evictions: map[string]int64{"idle": p.slots.idle, "volume": p.slots.volume},
+	}
+	if p.closed { // nothing is read
+		return f
 	}
 	now := time.Now()
 	for _, j := range p.jobs {
