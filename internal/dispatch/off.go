@@ -42,8 +42,10 @@ var errSending = errors.New("a request that was cut off has not ended; try again
 // again waits again. Not beside SwitchOn, Change, Drain or Close, and of a dispatcher that
 // runs alone.
 func (l *Lane) SwitchOff(ctx context.Context) error {
+	if l.scope == nil {
+		return fmt.Errorf("switch off sink %s: it has not begun; try again", l.name)
+	}
 	l.off.Store(true)
-	l.down.Store(true)
 	l.leaving()
 	err := l.sink.replace(ctx, switchedOff{l})
 	if errors.Is(err, errBusy) {
@@ -72,7 +74,6 @@ func (l *Lane) SwitchOn(ctx context.Context, s sink.Sink) error {
 		l.log.Warn("a request to the sink of before did not end as it should", "error", err)
 	}
 	l.leave, l.leaving = context.WithCancel(context.Background()) //nolint:contextcheck,gosec // it is the lane's; retire ends it
-	l.down.Store(false)
 	l.off.Store(false)
 	l.begin()
 	return nil
