@@ -131,11 +131,16 @@ func (a *instance) captured() (lines []string) {
 func (a *instance) get(path string) string { return a.call(http.MethodGet, path) }
 
 func (a *instance) call(method, path string) string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(a.t.Context(), method, "http://"+a.addr+path, http.NoBody)
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	return a.do(req)
+}
+
+// do returns the body of the answer; "" when there is none.
+func (a *instance) do(req *http.Request) string {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return ""
