@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,6 +177,43 @@ func TestSwitchingLeavesNothingOver(t *testing.T) {
 		return slices.Equal(census(), owners) && runtime.NumGoroutine() <= goroutines
 	})
 	eventually(t, "as many descriptors as before", func() bool { return descriptors() <= open })
+	a.stop()
+}
+
+// A monitor that is off keeps no connection to its engine, and connects again.
+func TestAMonitorThatIsOffHoldsNoConnection(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "no.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open atomic.Int64
+	engine := &http.Server{
+		ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if w.Header().Set("Api-Version", "1.47"); !strings.HasSuffix(req.URL.Path, "/_ping") {
+				http.Error(w, `{"message": "not now"}`, http.StatusInternalServerError)
+			}
+		}),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed:
+				open.Add(-1)
+			}
+		},
+	}
+	served := make(chan error, 1)
+	go func() { served <- engine.Serve(l) }()
+	defer func() { _ = engine.Close(); <-served }()
+	a := startWith(t, dir, switched)
+	eventually(t, "a connection", func() bool { return open.Load() > 0 })
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	a.turns("container_monitor", false)
+	eventually(t, "no connection", func() bool { return open.Load() == 0 })
+	a.turns("container_monitor", true)
+	eventually(t, "a connection again", func() bool { return open.Load() > 0 })
 	a.stop()
 }
 

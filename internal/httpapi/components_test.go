@@ -56,7 +56,7 @@ func TestComponentsAreSwitchedByWhoHasTheToken(t *testing.T) {
 		{"a form", "POST", canary, off, []string{"Authorization", bearer, "Content-Type", "text/plain"}, 415, "application/json"},
 		{"no such component", "POST", PathComponents + "/x", off, []string{"Authorization", bearer}, 404, `there is no component \"x\"; there are canary, sink.out`},
 		{"not a switch", "POST", canary, `{}`, []string{"Authorization", bearer}, 400, "running is missing"},
-		{"a wrong word", "POST", canary, `{"runing": false}`, []string{"Authorization", bearer}, 400, "runing"},
+		{"a wrong word", "POST", canary, `{"on": false}`, []string{"Authorization", bearer}, 400, `unknown field \"on\"`},
 		{"two", "POST", canary, off + off, []string{"Authorization", bearer}, 400, "follows"},
 		{"what does not end", "POST", PathComponents + "/sink.out", off, []string{"Authorization", bearer}, 409, "agent/x (1)"},
 		{"read", "GET", canary, "", nil, 405, "use POST"},

@@ -161,3 +161,29 @@ func TestTargetsThatChangedMeanwhile(t *testing.T) {
 		t.Error("what is not wanted has lost its position")
 	}
 }
+
+// A log that was read to its end, and that nobody has looked at since, is not opened again.
+func TestALogThatHasEndedStaysEnded(t *testing.T) {
+	f := newIdleFixture(t)
+	scope := f.begin()
+	f.write("a.log", "1\n")
+	gone := f.target("a.log")
+	f.pool.Apply([]source.Target{gone})
+	f.arrives("file:a.log", "1")
+	gone.Gone = true
+	f.pool.Apply([]source.Target{gone})
+	f.eventually("its end", func() bool {
+		f.pool.mu.Lock()
+		defer f.pool.mu.Unlock()
+		j := f.pool.jobs["file:a.log"]
+		return j == nil || j.state == ended
+	})
+	f.write("a.log", "of another life\n")
+	scope = f.ended(scope)()
+	f.eventually("nothing to be left of it", func() bool { return len(f.pool.Statuses()) == 0 })
+	f.ended(scope)
+	if n := f.stats.Descriptors.Load(); n != 0 {
+		t.Errorf("%d descriptors are held", n)
+	}
+	f.arrives("file:a.log", "1")
+}
