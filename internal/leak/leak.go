@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // Kinds of series: the first word of Series.What.
@@ -101,6 +102,9 @@ type Verdict struct {
 // or Observe have one caller.
 type Watch struct {
 	Deps
+	// Tickers are those that run.
+	Tickers ledger.Account
+
 	changed chan struct{}
 	clock   clock
 	fit     fitter
@@ -152,7 +156,7 @@ func (w *Watch) Reconfigure(config Config) {
 func (w *Watch) Run(ctx context.Context) {
 	config := w.current()
 	w.begin(config)
-	tick := time.NewTicker(config.Interval.Std())
+	tick := ledger.NewTicker(ctx, &w.Tickers, config.Interval.Std())
 	defer tick.Stop()
 	for {
 		if config.Enabled {

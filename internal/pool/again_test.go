@@ -53,6 +53,12 @@ func TestAPoolThatRunsAgainGoesOnWhereItWas(t *testing.T) {
 	}
 	f.pool.Apply(targets)
 	goroutines := 0
+	begun := func() {
+		f.eventually("two workers and the pool", func() bool {
+			got := f.scope.Census()
+			return got["test/again/readers/file"] == 2 && got["test/again/pool"] == 1
+		})
+	}
 	for round := range rounds {
 		for i, tg := range targets {
 			for range burst {
@@ -77,14 +83,13 @@ func TestAPoolThatRunsAgainGoesOnWhereItWas(t *testing.T) {
 		}
 		if round == 10 {
 			f.settled(t, targets, want)
+			begun()
 			goroutines = runtime.NumGoroutine()
 		}
 	}
 	f.settled(t, targets, want)
 	f.eventually("as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
-	if got := f.scope.Census(); got["test/again/readers/file"] != 2 || got["test/again/pool"] != 1 {
-		t.Errorf("the census is %v", got)
-	}
+	begun()
 	f.ended(scope)
 	if n := f.stats.Descriptors.Load(); n != 0 {
 		t.Errorf("%d descriptors while it is off", n)

@@ -15,7 +15,10 @@ func (j *job) turn(ctx context.Context) again {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(j.ctx, cancel)() //nolint:contextcheck // either of the two ends it
-	if j.ctx.Err() != nil {                  // not wanted any more
+	if j.p.readers.Context().Err() != nil {
+		return again{} // the pool ends; it may run again, and the job with it
+	}
+	if j.ctx.Err() != nil { // not wanted any more
 		j.unwatch()
 		j.close()
 		j.done.Store(true)
