@@ -73,6 +73,8 @@ func goStatements(file *ast.File) (n int) {
 var allowed = map[string][]string{
 	"record":            nil,
 	"task":              nil,
+	"ledger":            nil,
+	"ledger/census":     {"ledger", "task"},
 	"units":             nil,
 	"health":            nil,
 	"metrics":           nil,
