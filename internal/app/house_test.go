@@ -104,7 +104,7 @@ var allowed = map[string][]string{
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
 	"canary":            {"record", "units"},
 	"config":            {"units"},
-	"diagnose":          {"ask", "units"},
+	"diagnose":          {"ask", "ledger", "units"},
 	"httpapi":           {"source", "health", "units", "deadletter/office"},
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
