@@ -49,12 +49,18 @@ type Waiting struct {
 type Signs struct {
 	ReadLoops  int `json:"http_read_loops"`
 	WriteLoops int `json:"http_write_loops"`
-	// Streaming are read loops that wait for somebody to read or close an answer.
-	Streaming int `json:"http_bodies_not_read"`
+	// Streaming are read loops whose answer has not been read to its end, Readers the
+	// goroutines that read one now. What is more of the one than of the other, nobody
+	// reads: nobody has closed it either.
+	Streaming int `json:"http_bodies_open"`
+	Readers   int `json:"http_body_readers"`
 	Sending   int `json:"blocked_on_channel_send"`
 	Receiving int `json:"blocked_on_channel_receive"`
 	Locking   int `json:"blocked_on_lock"`
 }
+
+// Abandoned are answers that are open and that nobody reads.
+func (s Signs) Abandoned() int { return max(0, s.Streaming-s.Readers) }
 
 // ErrNoDump says that there is no goroutine in what was read.
 var ErrNoDump = errors.New("no goroutine is in it; give what a process prints on SIGQUIT, or /debug/pprof/goroutine with ?debug=2 or ?debug=1")

@@ -144,6 +144,8 @@ func (s *Signs) see(r *goroutine) {
 			}
 		case "net/http.(*persistConn).writeLoop":
 			s.WriteLoops = sum(s.WriteLoops, r.count)
+		case "net/http.(*bodyEOFSignal).Read":
+			s.Readers = sum(s.Readers, r.count)
 		}
 	}
 	switch {

@@ -17,14 +17,13 @@ const suspicious = 20
 // judgeDump says what a dump looks like. One dump shows how much there is, not whether it
 // grows: it is never more than a suspicion.
 func judgeDump(d Dump) Verdict {
-	pairs := min(d.Signs.ReadLoops, d.Signs.WriteLoops)
-	share := 100 * 2 * float64(pairs) / float64(d.Goroutines)
+	lost := min(d.Signs.Abandoned(), d.Signs.WriteLoops)
 	v := Verdict{Finding: NoLeak}
 	switch largest, found := largestOf(d); {
-	case pairs >= suspicious && share >= 50:
+	case lost >= suspicious && lost*8 >= d.Goroutines:
 		v.Finding = Suspicion
-		v.Text = fmt.Sprintf("looks like HTTP connections that nobody closes: %d of %d goroutines are the readLoop and writeLoop of %d connections, %d of which wait for somebody to read or close an answer; a follow stream that nobody closes is exactly two of these and a descriptor",
-			2*pairs, d.Goroutines, pairs, d.Signs.Streaming)
+		v.Text = fmt.Sprintf("looks like HTTP answers that nobody closes: %d of %d goroutines are the readLoop and writeLoop of %d connections whose answer nobody reads; a follow stream that nobody closes is exactly two of these and a descriptor",
+			2*lost, d.Goroutines, lost)
 	case d.Signs.Sending >= suspicious && d.Signs.Sending*4 >= d.Goroutines:
 		v.Finding = Suspicion
 		v.Text = fmt.Sprintf("looks like a channel that nobody reads from: %d of %d goroutines are blocked on a send", d.Signs.Sending, d.Goroutines)
@@ -92,7 +91,8 @@ func (p *Printer) Dump(d Dump) {
 	pairs := min(d.Signs.ReadLoops, d.Signs.WriteLoops)
 	p.section("Signs", []string{">COUNT", "WHAT"}, [][]string{
 		{strconv.Itoa(pairs), fmt.Sprintf("HTTP connections (persistConn readLoop and writeLoop), %.0f %% of all goroutines", 200*float64(pairs)/float64(d.Goroutines))},
-		{strconv.Itoa(d.Signs.Streaming), "of them wait for somebody to read or close an answer"},
+		{strconv.Itoa(d.Signs.Streaming), "of them have an answer that is not read to its end, such as a stream"},
+		{strconv.Itoa(d.Signs.Abandoned()), "of those are read by nobody, and were not closed"},
 		{strconv.Itoa(d.Signs.Sending), "blocked on a channel send"},
 		{strconv.Itoa(d.Signs.Receiving), "blocked on a channel receive"},
 		{strconv.Itoa(d.Signs.Locking), "wait for a lock"},
