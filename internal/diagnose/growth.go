@@ -82,8 +82,16 @@ func (g Growth) weight() float64 {
 	return g.Count.PerMinute
 }
 
-// leaks tells that it grows although load does not explain it.
-func (g Growth) leaks() bool { return g.Known && g.Excess.Grows || g.NewUnclosed > 0 }
+// leaks tells that it grows beyond what load explains.
+func (g Growth) leaks() bool { return g.Known && g.Excess.Grows && g.Excess.To > 0 }
+
+// suspect tells that it grows, and that load may explain it.
+func (g Growth) suspect() bool {
+	if g.Known {
+		return g.Excess.Grows
+	}
+	return g.Count.Grows
+}
 
 // byOwner is the growth of goroutines. An owner's stack is the last that was seen.
 func byOwner(samples []Sample) []Growth {
@@ -158,16 +166,38 @@ func held(samples []Sample) []Growth {
 // so the rest is nobody's. Kinds that it does not hold have no expectation.
 func descriptors(samples []Sample) []Growth {
 	return grown(samples, counts(), func(s Snapshot) (all []pair) {
-		registered := map[string]int{}
-		for _, h := range s.Held {
-			registered[h.Kind] += h.Count
-		}
+		held := registered(s)
 		for _, kind := range slices.Sorted(maps.Keys(s.Descriptors.Kinds)) {
-			n, known := registered[kind]
+			n, known := held[kind]
 			all = append(all, pair{key: key{kind: kind}, count: float64(s.Descriptors.Kinds[kind]), expected: float64(n), known: known})
 		}
 		return all
 	})
+}
+
+// The kinds that have to do with HTTP connections.
+const (
+	connection   = "connection"
+	engineStream = "engine_stream"
+	responseBody = "response_body"
+)
+
+// registered is what the register holds of each kind of descriptor. A connection is a
+// socket, and a stream of the engine is a connection that is a kind of its own.
+func registered(s Snapshot) map[string]int {
+	out := map[string]int{}
+	for _, h := range s.Held {
+		switch h.Kind {
+		case connection:
+			out["socket"] += h.Count
+		case engineStream:
+			out["socket"] -= h.Count
+			out[h.Kind] += h.Count
+		default:
+			out[h.Kind] += h.Count
+		}
+	}
+	return out
 }
 
 // liveHeap is the growth of what is reachable, without the batches in flight, and sites

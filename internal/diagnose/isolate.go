@@ -22,6 +22,8 @@ type Phase struct {
 	// Without is the component that was off; empty = none.
 	Without string            `json:"without,omitempty"`
 	Moved   map[Measure]Trend `json:"moved"`
+	// Unsure are the measures that load may explain.
+	Unsure []Measure `json:"load_not_known,omitempty"`
 	// Error is why it could not be measured.
 	Error string `json:"error,omitempty"`
 }
@@ -244,7 +246,7 @@ func (i Isolator) measure(ctx context.Context, without string) (Phase, []Sample,
 	for len(settled) > 0 && settled[0].After < i.For/4 {
 		settled = settled[1:]
 	}
-	phase.Moved = moved(settled)
+	phase.Moved, phase.Unsure = moved(settled), unsure(settled)
 	if short := tooShort(settled); short != "" && err == nil && ctx.Err() == nil {
 		err = fmt.Errorf("measure %s: %s", doing, short)
 	}

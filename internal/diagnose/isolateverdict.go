@@ -42,7 +42,10 @@ func judgeIsolation(o Isolation) Verdict {
 func judgeMeasure(o Isolation, m Measure) (Verdict, bool) {
 	with := o.Base.Moved[m]
 	v := Verdict{Finding: Leak, Text: fmt.Sprintf("leak: %s grow by %s a minute", units.Printable(string(m)), amount(m, with.PerMinute))}
-	if strings.HasPrefix(string(m), "live") {
+	if !o.Base.sure(m) {
+		v.Finding, v.Text = Suspicion, "perhaps a leak"+strings.TrimPrefix(v.Text, "leak")
+	}
+	if m == LiveHeap {
 		v.Text = strings.Replace(v.Text, " grow ", " grows ", 1)
 	}
 	if o.Again != nil && stops(with, o.Again.Moved[m]) {
@@ -66,6 +69,9 @@ func judgeMeasure(o Isolation, m Measure) (Verdict, bool) {
 		v.Text += fmt.Sprintf(", and without %s they do not: it is %s", units.Printable(whole[0]), units.Printable(whole[0]))
 		if m == LiveHeap {
 			v.Text = strings.Replace(v.Text, "they do not", "it does not", 1)
+		}
+		if v.Finding == Suspicion {
+			v.Text += ", or its load"
 		}
 		return v, true
 	case len(whole) > 1 && slices.Contains(whole, o.Labelled):

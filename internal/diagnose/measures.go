@@ -10,7 +10,7 @@ import (
 func moved(samples []Sample) map[Measure]Trend {
 	series := collect(samples, func(s Snapshot, add func(Measure, float64)) {
 		add(CountOfGoroutines, float64(s.Goroutines.Total-s.Goroutines.Expected))
-		add(CountOfDescriptors, float64(s.Descriptors.Total))
+		add(CountOfDescriptors, float64(unregistered(s)))
 		add(LiveHeap, float64(s.Heap.LiveBytes-s.Heap.BatchBytes))
 		for _, h := range s.Held {
 			add(Measure("held "+h.Kind), float64(h.Count-max(0, h.Expected)))
@@ -24,6 +24,32 @@ func moved(samples []Sample) map[Measure]Trend {
 			s = heap()
 		}
 		out[m] = fit(at, values, s)
+	}
+	return out
+}
+
+// unregistered are the descriptors that the register does not hold: the others are
+// measures of their own.
+func unregistered(s Snapshot) int {
+	n, held := s.Descriptors.Total, registered(s)
+	for kind := range s.Descriptors.Kinds {
+		n -= held[kind]
+	}
+	return n
+}
+
+// sure tells that load cannot be what grows.
+func (p Phase) sure(m Measure) bool { return !slices.Contains(p.Unsure, m) }
+
+// unsure are the measures of which load is not known.
+func unsure(samples []Sample) []Measure {
+	out := []Measure{CountOfDescriptors, LiveHeap}
+	for _, s := range samples {
+		for _, h := range s.Held {
+			if m := Measure("held " + h.Kind); h.Expected < 0 && !slices.Contains(out, m) {
+				out = append(out, m)
+			}
+		}
 	}
 	return out
 }

@@ -24,7 +24,8 @@ type Endpoint struct {
 	Unclosed int64 `json:"unclosed"`
 }
 
-// Transports lists the HTTP connections that the agent has opened, by endpoint. Streams
+// Transports lists the HTTP connections of the agent, by endpoint: those that it has
+// opened and, of component server, those that others have opened to it. Streams
 // and answers whose endpoint is not told count for their component's only endpoint.
 func Transports(s Snapshot) []Endpoint {
 	type place struct{ endpoint, component string }
@@ -32,7 +33,7 @@ func Transports(s Snapshot) []Endpoint {
 	only := map[string]string{}
 	several := map[string]bool{}
 	for _, h := range s.Held {
-		if h.Kind != "connection" || h.Endpoint == "" {
+		if h.Kind != connection || h.Endpoint == "" {
 			continue
 		}
 		if was, seen := only[h.Component]; seen && was != h.Endpoint {
@@ -41,7 +42,7 @@ func Transports(s Snapshot) []Endpoint {
 		only[h.Component] = h.Endpoint
 	}
 	for _, h := range s.Held {
-		if h.Kind != "connection" && h.Kind != "engine_stream" && h.Kind != "response_body" {
+		if h.Kind != connection && h.Kind != engineStream && h.Kind != responseBody {
 			continue
 		}
 		endpoint := h.Endpoint
@@ -54,7 +55,7 @@ func Transports(s Snapshot) []Endpoint {
 			e = &Endpoint{Endpoint: endpoint, Component: h.Component}
 			all[at] = e
 		}
-		if h.Kind == "connection" {
+		if h.Kind == connection {
 			e.Open += h.Count
 		} else {
 			e.Streaming += h.Count
@@ -84,15 +85,18 @@ func (p *Printer) Transports(all []Endpoint, now time.Time) {
 	var rows [][]string
 	for _, e := range all {
 		endpoint := e.Endpoint
-		if endpoint == "" {
+		switch {
+		case endpoint == "":
 			endpoint = "(not told)"
+		case e.Component == "server":
+			endpoint += " (others to the agent)"
 		}
 		rows = append(rows, []string{units.Printable(endpoint), component(e.Component), strconv.Itoa(e.Open), strconv.Itoa(e.Streaming), strconv.Itoa(e.Idle), age(e.Oldest, now), strconv.FormatInt(e.Unclosed, 10)})
 	}
-	p.section("HTTP connections that the agent has opened", []string{"ENDPOINT", "COMPONENT", ">OPEN", ">STREAMING", ">IDLE", ">OLDEST", ">GIVEN UP UNCLOSED"}, rows)
+	p.section("HTTP connections", []string{"ENDPOINT", "COMPONENT", ">OPEN", ">STREAMING", ">IDLE", ">OLDEST", ">GIVEN UP UNCLOSED"}, rows)
 	p.line("")
-	p.line("A connection costs two goroutines and a descriptor. Streaming means that its answer has")
-	p.line("not been read to the end: a log that is followed, or an answer that nobody closed.")
+	p.line("A connection that the agent has opened costs two goroutines and a descriptor. Streaming means")
+	p.line("that its answer has not been read to its end: a log that is followed, or one that nobody closed.")
 }
 
 func age(since, now time.Time) string {

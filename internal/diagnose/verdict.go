@@ -96,7 +96,7 @@ func leakingTotal(r Report) (Verdict, bool) {
 
 func leakingHeld(r Report) (Verdict, bool) {
 	for _, g := range r.Held {
-		if g.Known && g.Excess.Grows {
+		if g.leaks() {
 			return Verdict{Finding: Leak, Component: g.Component, Owner: g.Owner, Text: fmt.Sprintf("leak: %s holds %s more of %s a minute while its load explains %s; owner %s%s",
 				whose(g), number(g.Count.PerMinute), units.Printable(g.Kind), number(g.Expected.PerMinute), units.Printable(g.Owner), next)}, true
 		}
@@ -116,7 +116,7 @@ func unclosed(r Report) (Verdict, bool) {
 
 func leakingDescriptors(r Report) (Verdict, bool) {
 	for _, g := range r.Descriptors {
-		if g.Known && g.Excess.Grows {
+		if g.leaks() {
 			return Verdict{Finding: Leak, Text: fmt.Sprintf("leak: descriptors of kind %s grow by %s a minute while the register explains %s%s",
 				units.Printable(g.Kind), number(g.Count.PerMinute), number(g.Expected.PerMinute), next)}, true
 		}
@@ -140,9 +140,9 @@ func suspectHeap(r Report) (Verdict, bool) {
 
 func suspectHeld(r Report) (Verdict, bool) {
 	for _, g := range r.Held {
-		if g.Count.Grows && !g.Known {
-			return Verdict{Finding: Suspicion, Component: g.Component, Owner: g.Owner, Text: fmt.Sprintf("perhaps a leak: %s holds %s more of %s a minute, and how many its load explains is not known; owner %s%s",
-				whose(g), number(g.Count.PerMinute), units.Printable(g.Kind), units.Printable(g.Owner), next)}, true
+		if g.suspect() {
+			return Verdict{Finding: Suspicion, Component: g.Component, Owner: g.Owner, Text: fmt.Sprintf("perhaps a leak: %s holds %s more of %s a minute, and %s; owner %s%s",
+				whose(g), number(g.Count.PerMinute), units.Printable(g.Kind), doubt(g), units.Printable(g.Owner), next)}, true
 		}
 	}
 	return Verdict{}, false
@@ -150,12 +150,20 @@ func suspectHeld(r Report) (Verdict, bool) {
 
 func suspectDescriptors(r Report) (Verdict, bool) {
 	for _, g := range r.Descriptors {
-		if g.Count.Grows && !g.Known && !explained(g, r) {
-			return Verdict{Finding: Suspicion, Text: fmt.Sprintf("perhaps a leak: descriptors of kind %s grow by %s a minute, and how many load explains is not known%s",
-				units.Printable(g.Kind), number(g.Count.PerMinute), next)}, true
+		if g.suspect() && !explained(g, r) {
+			return Verdict{Finding: Suspicion, Text: fmt.Sprintf("perhaps a leak: descriptors of kind %s grow by %s a minute, and %s%s",
+				units.Printable(g.Kind), number(g.Count.PerMinute), doubt(g), next)}, true
 		}
 	}
 	return Verdict{}, false
+}
+
+// doubt is why growth may be load.
+func doubt(g Growth) string {
+	if g.Known {
+		return fmt.Sprintf("the %s that there are may still be load, which explains up to %s", count(g.Count.To), count(g.Expected.To))
+	}
+	return "how many its load explains is not known"
 }
 
 // explained tells that goroutines which load explains grow at least as fast as these
