@@ -52,7 +52,7 @@ that load explains is no leak. Nothing is changed.
             and on again. What a component that is off would read or deliver waits.
 --dump      reads a goroutine dump instead: what a process prints on SIGQUIT, or
             /debug/pprof/goroutine with ?debug=2 or ?debug=1. No agent is asked.
---transport lists the HTTP connections that the agent has opened.
+--transport lists the HTTP connections: open, streaming and idle ones by endpoint.
 
 Exit code 0 means no leak, 1 a leak, the suspicion of one or a failure, 2 wrong usage or
 configuration. Ctrl-C ends it with a verdict on what it has seen.`,
@@ -114,12 +114,12 @@ func (o *diagnoseOptions) times(total, every string) error {
 
 // run runs what the flags ask for.
 func (o *diagnoseOptions) run(cmd *cobra.Command) error {
-	p := &diagnose.Printer{Out: cmd.OutOrStdout(), Color: isTerminal(cmd.OutOrStdout())}
+	p := diagnose.Printer{Out: cmd.OutOrStdout(), Color: isTerminal(cmd.OutOrStdout())}
 	if isTerminal(cmd.ErrOrStderr()) {
 		p.Progress = cmd.ErrOrStderr()
 	}
 	if o.dump != "" {
-		return o.readDump(cmd.InOrStdin(), p)
+		return o.readDump(cmd.InOrStdin(), &p)
 	}
 	cfg, err := app.LoadConfig(config.Loader{}, findConfig(*o.config, os.LookupEnv, exists))
 	if err != nil {
@@ -128,11 +128,11 @@ func (o *diagnoseOptions) run(cmd *cobra.Command) error {
 	agent := ask.At(cfg.Server.Listen, "the running agent is to be asked")
 	switch {
 	case o.isolate:
-		return o.runIsolate(cmd, cfg.DataDir, agent, p)
+		return o.runIsolate(cmd, cfg.DataDir, agent, &p)
 	case o.transport:
-		return o.showTransports(cmd.Context(), agent, p)
+		return o.showTransports(cmd.Context(), agent, &p)
 	default:
-		return o.watch(cmd.Context(), agent, p)
+		return o.watch(cmd.Context(), agent, &p)
 	}
 }
 

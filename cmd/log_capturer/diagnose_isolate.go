@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/logcapturer/log_capturer/internal/ask"
 	"github.com/logcapturer/log_capturer/internal/diagnose"
@@ -75,7 +77,7 @@ wait, streams are asked again from where they were, what a sink is to get waits 
 	if o.yes {
 		return nil
 	}
-	if f, ok := cmd.InOrStdin().(*os.File); !ok || !isCharDevice(f) {
+	if !asks(cmd.InOrStdin()) {
 		return &failure{exitUsage, errors.New("nothing was switched off; give --yes to do it")}
 	}
 	fmt.Fprint(w, "Go on? [y/N] ")
@@ -85,6 +87,16 @@ wait, streams are asked again from where they were, what a sink is to get waits 
 		return &failure{exitFailed, errors.New("nothing was switched off")}
 	}
 	return nil
+}
+
+// asks tells whether there is somebody who can answer: /dev/null cannot.
+func asks(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
 }
 
 // byHand says how to switch on what could not be.

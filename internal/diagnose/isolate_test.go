@@ -221,8 +221,7 @@ func TestTheTableOfAnIsolation(t *testing.T) {
 		var out strings.Builder
 		p := Printer{Out: &out}
 		p.Isolation(o)
-		want := `
-Growth a minute: goroutines
+		want := `Growth a minute: goroutines
   COMPONENT           WITH  WITHOUT  VERDICT
   container_monitor  +32.0        0  it stops
   file_monitor       +32.0    +32.0  no difference

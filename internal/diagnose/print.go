@@ -16,6 +16,7 @@ type Printer struct {
 	Progress io.Writer
 
 	ticking bool
+	begun   bool // something was written
 	err     error
 }
 
@@ -39,6 +40,7 @@ func (p *Printer) paint(code, text string) string {
 // line writes a line, over what tells of progress.
 func (p *Printer) line(text string) {
 	p.clear()
+	p.begun = true
 	if p.err == nil {
 		_, p.err = fmt.Fprintln(p.Out, strings.TrimRight(text, " "))
 	}
@@ -47,13 +49,20 @@ func (p *Printer) line(text string) {
 // Line writes a line.
 func (p *Printer) Line(text string) { p.line(text) }
 
+// gap separates from what was written before, if anything was.
+func (p *Printer) gap() {
+	if p.begun {
+		p.line("")
+	}
+}
+
 // section writes a heading and a table under it; nothing where there are no rows.
 // Columns whose names begin with > are numbers, on the right.
 func (p *Printer) section(heading string, columns []string, rows [][]string) {
 	if len(rows) == 0 {
 		return
 	}
-	p.line("")
+	p.gap()
 	p.line(p.paint(bold, heading))
 	widths := make([]int, len(columns))
 	for i, c := range columns {
@@ -86,7 +95,7 @@ func (p *Printer) section(heading string, columns []string, rows [][]string) {
 
 // verdict writes the last line.
 func (p *Printer) verdict(v Verdict) {
-	p.line("")
+	p.gap()
 	code := amber
 	switch v.Finding {
 	case NoLeak:

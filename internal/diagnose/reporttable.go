@@ -19,13 +19,20 @@ func (p *Printer) Head() {
 func (p *Printer) Row(r Row) {
 	growth, rate := "-", "-"
 	if r.Seconds > 0 {
-		growth, rate = fmt.Sprintf("%+d", r.Growth), signed(r.PerMinute)
+		growth, rate = signedInt(r.Growth), signed(r.PerMinute)
 	}
 	share := "-"
 	if r.Limit > 0 {
 		share = fmt.Sprintf("%.1f %%", 100*float64(r.Descriptors)/float64(r.Limit))
 	}
 	p.line(fmt.Sprintf("%-10s %10d %7s %8s %8d %6d %8s %9s", moment(r.Seconds), r.Goroutines, growth, rate, r.Expected, r.Descriptors, share, size(float64(r.HeapBytes))))
+}
+
+func signedInt(n int) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%+d", n)
 }
 
 // Report writes all but the rows.
