@@ -51,7 +51,7 @@ that load explains is no leak. Nothing is changed.
 --isolate   switches components off one at a time, to see whose absence ends the growth,
             and on again. What a component that is off would read or deliver waits.
 --dump      reads a goroutine dump instead: what a process prints on SIGQUIT, or
-            /debug/pprof/goroutine with ?debug=2 or ?debug=1. No agent is asked.
+            /debug/pprof/goroutine, best with ?debug=2. No agent is asked.
 --transport lists the HTTP connections: open, streaming and idle ones by endpoint.
 
 Exit code 0 means no leak, 1 a leak, the suspicion of one or a failure, 2 wrong usage or

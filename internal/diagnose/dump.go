@@ -11,7 +11,8 @@ import (
 
 // Dump is what a goroutine dump says.
 type Dump struct {
-	// Form is "dump" (SIGQUIT, or a profile with debug=2) or "profile" (debug=1).
+	// Form is "dump" (SIGQUIT, or a profile with debug=2) or "profile" (debug=1, or a
+	// binary one).
 	Form       string `json:"form"`
 	Goroutines int    `json:"goroutines"`
 	// Owners and Stacks are the largest groups first.
@@ -65,9 +66,6 @@ func (s Signs) Abandoned() int { return max(0, s.Streaming-s.Readers) }
 // ErrNoDump says that there is no goroutine in what was read.
 var ErrNoDump = errors.New("no goroutine is in it; give what a process prints on SIGQUIT, or /debug/pprof/goroutine with ?debug=2 or ?debug=1")
 
-// errBinary is for protobuf profiles.
-var errBinary = errors.New("this is a binary profile, without states and ages; take it with ?debug=2 (or ?debug=1), or make text of it: go tool pprof -traces FILE")
-
 const (
 	// longestLine is how much of a line is looked at, in bytes; the rest is skipped.
 	longestLine = 64 << 10
@@ -87,30 +85,38 @@ func ReadDump(r io.Reader) (Dump, error) {
 		}
 		in = bufio.NewReaderSize(unzipped, longestLine)
 	}
-	foreign := binary(in)
 	p := parser{groups: newGroups(), forms: newForms()}
+	if binary(in) {
+		if err := p.protobuf(in); err != nil {
+			return Dump{}, fmt.Errorf("read the dump: %w", err)
+		}
+		return p.result(false)
+	}
 	err := lines(in, p.line)
 	p.end()
 	cut := errors.Is(err, io.ErrUnexpectedEOF) // of gzip
 	if err != nil && !cut {
 		return Dump{}, fmt.Errorf("read the dump: %w", err)
 	}
+	return p.result(cut || p.cut())
+}
+
+// result is what was read.
+func (p *parser) result(cut bool) (Dump, error) {
 	d := p.groups.dump()
-	if d.Goroutines == 0 && foreign {
-		return Dump{}, fmt.Errorf("read the dump: %w", errBinary)
-	}
 	if d.Goroutines == 0 {
 		return Dump{}, fmt.Errorf("read the dump: %w", ErrNoDump)
 	}
-	d.Form, d.Truncated = p.form, cut || p.cut()
+	d.Form, d.Truncated = p.form, cut
 	d.Verdict = judgeDump(d)
 	return d, nil
 }
 
-// binary tells what is not text: a protobuf profile begins with small numbers.
+// binary tells a profile in protobuf: it begins with its period's or sample's type, a short
+// message whose first byte is never in a text.
 func binary(in *bufio.Reader) bool {
-	head, _ := in.Peek(512) // what there is
-	return bytes.IndexFunc(head, func(r rune) bool { return r < '\a' }) >= 0
+	head, err := in.Peek(3)
+	return err == nil && (head[0] == '\n' || head[0] == 'Z') && head[1] < '\t' && head[2] == '\b'
 }
 
 // lines calls each with every line, without its end and cut at longestLine. The slice is

@@ -78,8 +78,8 @@ func read(t *testing.T, text string) Dump {
 	return d
 }
 
-// profile is the goroutine profile of this process, when all that leak() does is there.
-func profile(t *testing.T, debug int) string {
+// goroutineProfile is the goroutine profile of this process, when all that leak() does is there.
+func goroutineProfile(t *testing.T, debug int) string {
 	t.Helper()
 	for range 200 {
 		var text bytes.Buffer
@@ -157,7 +157,7 @@ func check(t *testing.T, d Dump, text string) {
 
 func TestADumpOfThisProcess(t *testing.T) {
 	defer leak()()
-	text := profile(t, 2)
+	text := goroutineProfile(t, 2)
 	d := read(t, "some log line (x)\n"+text+"\nlevel=info msg=\"a line after it\"\n")
 	check(t, d, text)
 	if g := find(d.Owners, "created by net/http.(*Transport).dialConn"); g.Count != 2*bodies || g.States["select"] < bodies {
@@ -170,10 +170,18 @@ func TestADumpOfThisProcess(t *testing.T) {
 
 func TestAProfileOfThisProcess(t *testing.T) {
 	defer leak()()
-	profile(t, 2) // until all is there
-	text := profile(t, 1)
-	d := read(t, text)
-	check(t, d, text)
+	goroutineProfile(t, 2) // until all is there
+	for _, debug := range []int{1, 0} {
+		text := goroutineProfile(t, debug)
+		d := read(t, text)
+		check(t, d, text)
+		ownersTold(t, d)
+	}
+}
+
+// ownersTold holds that a profile tells the owners.
+func ownersTold(t *testing.T, d Dump) {
+	t.Helper()
 	if g := find(d.Owners, ownerOfSenders); g.Count != senders || g.Waiting != nil {
 		t.Errorf("%+v in %+v", g, d.Owners)
 	}
@@ -194,8 +202,8 @@ func TestWhatAProcessPrintsOnSIGQUIT(t *testing.T) {
 			t.Errorf("how the runtime waits is no part of a stack: %s", g.Stack)
 		}
 	}
-	labelled := read(t, quit(t, "GODEBUG=tracebacklabels=1"))
-	if s, b := find(labelled.Owners, ownerOfSenders), find(labelled.Owners, ownerOfBodies); s.Count != senders || b.Count != 2*bodies {
+	with := read(t, quit(t, "GODEBUG=tracebacklabels=1"))
+	if s, b := find(with.Owners, ownerOfSenders), find(with.Owners, ownerOfBodies); s.Count != senders || b.Count != 2*bodies {
 		t.Errorf("with labels: %+v and %+v", s, b)
 	}
 }
@@ -319,13 +327,14 @@ func TestATruncatedDumpSaysSo(t *testing.T) {
 }
 
 func TestWhatIsNoDump(t *testing.T) {
-	var protobuf bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&protobuf, 0); err != nil {
+	var heap bytes.Buffer
+	if err := pprof.Lookup("heap").WriteTo(&heap, 0); err != nil {
 		t.Fatal(err)
 	}
 	for want, text := range map[string]string{
 		"no goroutine is in it":                      "hello\nworld\n",
-		"this is a binary profile, without states":   protobuf.String(),
+		"this is a profile of something else":        heap.String(),
+		"the binary profile is damaged":              "\n\x04\x08\x01\x10\x02\xff\xff\xff",
 		"read the dump: unzip it: ":                  "\x1f\x8bnothing",
 		"no goroutine is in it; give what a process": "",
 	} {
@@ -370,6 +379,17 @@ func FuzzReadDump(f *testing.F) {
 	f.Add([]byte(dump3))
 	f.Add([]byte("goroutine profile: total 4\n3 @ 0x47d92e 0x41491c\n# labels: {\"owner\":\"agent/a b\\\"x/é\", \"z\":\"1\"}\n#\t0x4dc7dd\tmain.main.func1+0x1d\t/tmp/c.go:5\n\n"))
 	f.Add([]byte("goroutine 5 [chan send labels:{\"owner\": \"agent/a b\\\"x/\\u00e9\", \"z\": \"1\"}]:\n"))
+	var binary bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&binary, 0); err != nil {
+		f.Fatal(err)
+	}
+	if unzipped, err := gzip.NewReader(&binary); err != nil {
+		f.Fatal(err)
+	} else if text, err := io.ReadAll(unzipped); err != nil {
+		f.Fatal(err)
+	} else {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, err := ReadDump(bytes.NewReader(text))
 		if err != nil {

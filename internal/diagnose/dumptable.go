@@ -98,7 +98,7 @@ func (p *Printer) Dump(d Dump) {
 		{strconv.Itoa(d.Signs.Locking), "wait for a lock"},
 	})
 	if d.Form == formProfile {
-		p.line("  (a profile with debug=1 does not tell states and ages; debug=2 and SIGQUIT do)")
+		p.line("  (a profile does not tell states and ages; debug=2 and SIGQUIT do)")
 	}
 	p.verdict(d.Verdict)
 }
