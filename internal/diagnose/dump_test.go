@@ -46,13 +46,14 @@ func leak() (stop func()) {
 			if err != nil {
 				panic(err)
 			}
-			res, err := client.Do(req)
+			res, err := client.Do(req) //nolint:bodyclose // that is the leak
 			if err != nil {
 				panic(err)
 			}
 			open = append(open, res.Body)
 		}
 	})
+	settled()
 	return func() {
 		for range senders {
 			<-nobody
@@ -78,21 +79,29 @@ func read(t *testing.T, text string) Dump {
 	return d
 }
 
-// goroutineProfile is the goroutine profile of this process, when all that leak() does is there.
+// goroutineProfile is that of this process.
 func goroutineProfile(t *testing.T, debug int) string {
 	t.Helper()
-	for range 200 {
-		var text bytes.Buffer
-		if err := pprof.Lookup("goroutine").WriteTo(&text, debug); err != nil {
-			t.Fatal(err)
-		}
-		if debug != 2 || strings.Count(text.String(), " [chan send") >= senders && strings.Count(text.String(), "persistConn).readLoop(") >= bodies {
-			return text.String()
-		}
-		time.Sleep(10 * time.Millisecond) // and look again
+	var text bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&text, debug); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("what was planted does not show up in a dump")
-	return ""
+	return text.String()
+}
+
+// settled waits until all that leaks is where it stays.
+func settled() {
+	for range 1000 {
+		var text bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&text, 2); err != nil {
+			panic(err)
+		}
+		if d, err := ReadDump(&text); err == nil && d.Signs.Sending == senders && d.Signs.Streaming == bodies {
+			return
+		}
+		<-time.After(10 * time.Millisecond) // and look again
+	}
+	panic("what was planted does not show up in a dump")
 }
 
 // quit starts this test binary as a child that leaks, and returns what it prints when it
@@ -170,7 +179,6 @@ func TestADumpOfThisProcess(t *testing.T) {
 
 func TestAProfileOfThisProcess(t *testing.T) {
 	defer leak()()
-	goroutineProfile(t, 2) // until all is there
 	for _, debug := range []int{1, 0} {
 		text := goroutineProfile(t, debug)
 		d := read(t, text)
@@ -211,12 +219,12 @@ func TestWhatAProcessPrintsOnSIGQUIT(t *testing.T) {
 func TestEveryLengthOfADumpCanBeRead(t *testing.T) {
 	text := quit(t)
 	before := 0
-	for n := 0; n < len(text); n += 4999 {
+	for n := 0; n < len(text); n += 9973 {
 		d, err := ReadDump(strings.NewReader(text[:n]))
 		if err != nil && !errors.Is(err, ErrNoDump) {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
-		if d.Goroutines < before || d.Goroutines > before+40 {
+		if d.Goroutines < before || d.Goroutines > before+80 {
 			t.Fatalf("%d bytes: %d goroutines, and %d before", n, d.Goroutines, before)
 		}
 		before = d.Goroutines
@@ -310,14 +318,14 @@ func TestATruncatedDumpSaysSo(t *testing.T) {
 	}
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	for range 10_000 {
+	for range 2000 {
 		fmt.Fprint(z, dump3, "\n")
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := ReadDump(bytes.NewReader(zipped.Bytes()))
-	if err != nil || whole.Goroutines != 30_000 || whole.Truncated {
+	if err != nil || whole.Goroutines != 6000 || whole.Truncated {
 		t.Errorf("%v, %d goroutines", err, whole.Goroutines)
 	}
 	half, err := ReadDump(bytes.NewReader(zipped.Bytes()[:zipped.Len()/2]))
@@ -356,7 +364,7 @@ func (e *endless) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		e.n++
-		e.text = fmt.Appendf(nil, "goroutine %d [state %d, %d minutes]:\nmain.f%d(%s)\n\t/x.go:1 +0x1\ncreated by main.g%d in goroutine 1\n\t/x.go:1 +0x1\n\n", e.n, e.n, e.n, e.n, strings.Repeat("0x1, ", 200), e.n)
+		e.text = fmt.Appendf(nil, "goroutine %d [state %d, %d minutes]:\nmain.f%d(%s)\n\t/x.go:1 +0x1\ncreated by main.g%d in goroutine 1\n\t/x.go:1 +0x1\n\n", e.n, e.n, e.n, e.n, strings.Repeat("0x1, ", 20), e.n)
 		e.left -= len(e.text)
 	}
 	n := copy(p, e.text)
@@ -365,7 +373,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestMemoryIsBoundedWhateverIsRead(t *testing.T) {
-	d, err := ReadDump(&endless{left: 24 << 20})
+	d, err := ReadDump(&endless{left: 6 << 20})
 	if err != nil || len(d.Stacks) > mostGroups+1 || len(d.Owners) > mostGroups+1 || len(d.States) > mostStates+1 {
 		t.Errorf("%v: %d stacks, %d owners, %d states of %d goroutines", err, len(d.Stacks), len(d.Owners), len(d.States), d.Goroutines)
 	}

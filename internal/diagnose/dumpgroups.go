@@ -94,7 +94,7 @@ func coarse(minutes int) int {
 func essential(frames []string) []string {
 	var out []string
 	for _, f := range frames {
-		if !strings.HasPrefix(f, "runtime.") && !strings.Contains(f, ".gowrap") {
+		if !strings.HasPrefix(f, "runtime.") && !strings.Contains(f, ".gowrap") && !strings.HasSuffix(f, "-fm") {
 			out = append(out, f)
 		}
 	}

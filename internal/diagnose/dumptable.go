@@ -19,11 +19,13 @@ const suspicious = 20
 func judgeDump(d Dump) Verdict {
 	lost := min(d.Signs.Abandoned(), d.Signs.WriteLoops)
 	v := Verdict{Finding: NoLeak}
-	switch largest, found := largestOf(d); {
+	largest, found := largestOf(d, "")
+	switch {
 	case lost >= suspicious && lost*8 >= d.Goroutines:
 		v.Finding = Suspicion
 		v.Text = fmt.Sprintf("looks like HTTP answers that nobody closes: %d of %d goroutines are the readLoop and writeLoop of %d connections whose answer nobody reads; a follow stream that nobody closes is exactly two of these and a descriptor",
 			2*lost, d.Goroutines, lost)
+		largest, found = largestOf(d, "net/http.(*persistConn).readLoop")
 	case d.Signs.Sending >= suspicious && d.Signs.Sending*4 >= d.Goroutines:
 		v.Finding = Suspicion
 		v.Text = fmt.Sprintf("looks like a channel that nobody reads from: %d of %d goroutines are blocked on a send", d.Signs.Sending, d.Goroutines)
@@ -36,7 +38,7 @@ func judgeDump(d Dump) Verdict {
 	default:
 		v.Text = fmt.Sprintf("nothing stands out among %d goroutines", d.Goroutines)
 	}
-	if largest, found := largestOf(d); found && v.Finding == Suspicion {
+	if found && v.Finding == Suspicion {
 		v.Owner = largest.Owner
 		v.Text += fmt.Sprintf("; the largest group is of owner %s, %d at %s", units.Printable(largest.Owner), largest.Count, units.Printable(top(largest.Stack)))
 		if w := largest.Waiting; w != nil && w.Max > 0 {
@@ -49,12 +51,14 @@ func judgeDump(d Dump) Verdict {
 	return v
 }
 
-// largestOf is the largest group that is large.
-func largestOf(d Dump) (Group, bool) {
-	if len(d.Stacks) == 0 || d.Stacks[0].Count < suspicious {
-		return Group{}, false
+// largestOf is the largest group of which a function is part, when it is large.
+func largestOf(d Dump, function string) (Group, bool) {
+	for _, g := range d.Stacks {
+		if strings.Contains(g.Stack, function) {
+			return g, g.Count >= suspicious
+		}
 	}
-	return d.Stacks[0], true
+	return Group{}, false
 }
 
 // Dump writes what a dump says.

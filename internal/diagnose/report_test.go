@@ -39,7 +39,7 @@ func TestTheTableOfALeak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parts := with(healthy(), "container_monitor", func(p *part) { p.leak = 31.8 })
 		agent := newFake(with(parts, "file_monitor", func(p *part) { p.unclosed = 1 }))
-		time.Sleep(3 * time.Minute) // of the bubble
+		<-time.After(3 * time.Minute) // of the bubble
 		got := shown(watched(t, agent, minutely()))
 		want := `           GOROUTINES  GROWTH  PER MIN EXPECTED    FDS OF LIMIT LIVE HEAP
 T+0               123       -        -       26     40    3.9 %     21 MB

@@ -46,9 +46,10 @@ func watch(ctx context.Context, agent Agent, step, total time.Duration, each fun
 			return all, nil
 		}
 		s, err := agent.Resources(ctx)
+		if ctx.Err() != nil {
+			break // whatever it said: nobody waits for it any more
+		}
 		switch {
-		case ctx.Err() != nil:
-			return all, nil
 		case err != nil:
 			if failed++; failed == patience || len(all) == 0 {
 				return all, err
