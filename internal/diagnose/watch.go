@@ -47,7 +47,7 @@ func watch(ctx context.Context, agent Agent, step, total time.Duration, each fun
 		}
 		s, err := agent.Resources(ctx)
 		if ctx.Err() != nil {
-			break // whatever it said: nobody waits for it any more
+			return all, nil //nolint:nilerr // whatever it said: nobody waits for it any more
 		}
 		switch {
 		case err != nil:
