@@ -385,7 +385,7 @@ func TestMemoryIsBoundedWhateverIsRead(t *testing.T) {
 
 func FuzzReadDump(f *testing.F) {
 	f.Add([]byte(dump3))
-	f.Add([]byte("goroutine profile: total 4\n3 @ 0x47d92e 0x41491c\n# labels: {\"owner\":\"agent/a b\\\"x/é\", \"z\":\"1\"}\n#\t0x4dc7dd\tmain.main.func1+0x1d\t/tmp/c.go:5\n\n"))
+	f.Add([]byte("goroutine profile: total 4\n3 @ 0x47d92e 0x41491c\n# labels: {\"owner\":\"agent/a b\\\"x/é\", \"z\":\"1\"}\n#\t0x4dc7dd\tmain.main.func1+0x1d\t/src/c.go:5\n\n"))
 	f.Add([]byte("goroutine 5 [chan send labels:{\"owner\": \"agent/a b\\\"x/\\u00e9\", \"z\": \"1\"}]:\n"))
 	var binary bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&binary, 0); err != nil {
