@@ -387,6 +387,7 @@ func FuzzReadDump(f *testing.F) {
 	f.Add([]byte(dump3))
 	f.Add([]byte("goroutine profile: total 4\n3 @ 0x47d92e 0x41491c\n# labels: {\"owner\":\"agent/a b\\\"x/é\", \"z\":\"1\"}\n#\t0x4dc7dd\tmain.main.func1+0x1d\t/src/c.go:5\n\n"))
 	f.Add([]byte("goroutine 5 [chan send labels:{\"owner\": \"agent/a b\\\"x/\\u00e9\", \"z\": \"1\"}]:\n"))
+	f.Add([]byte("\n\x04\b\x0100\x12\r\x100\n\t0000000002\x002\tgoroutine")) // a location that is not there
 	var binary bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&binary, 0); err != nil {
 		f.Fatal(err)

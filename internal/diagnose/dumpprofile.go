@@ -23,6 +23,9 @@ func (p *parser) protobuf(in io.Reader) error {
 		return errors.New("the binary profile is larger than 64 MiB, which none of goroutines is")
 	}
 	prof, err := profile.ParseUncompressed(data)
+	if err == nil {
+		err = prof.CheckValid() // such as locations that are not there
+	}
 	if err != nil {
 		return fmt.Errorf("the binary profile is damaged: %w", err)
 	}
