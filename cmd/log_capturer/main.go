@@ -72,6 +72,7 @@ func newRoot() *cobra.Command {
 		Example: `  log_capturer run
   log_capturer check --config /etc/log_capturer/log_capturer.yaml
   log_capturer doctor
+  log_capturer diagnose --for 2m
   log_capturer deadletter ls
   log_capturer version`,
 		SilenceErrors: true,
@@ -83,7 +84,7 @@ func newRoot() *cobra.Command {
 		strings.Join(defaultFiles(), ",\nthen ")+",\nthen built-in defaults)")
 	// It fails for unknown flags only; this one is defined one line above.
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
-	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDeadLetter(path), newReload(path), newVersion())
+	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDiagnose(path), newDeadLetter(path), newReload(path), newVersion())
 	return root
 }
 

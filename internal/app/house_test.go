@@ -138,6 +138,7 @@ var allowed = map[string][]string{
 	"dispatch":          {"record", "task", "health", "metrics", "queue", "spool", "deadletter", "sink", "units"},
 	"canary":            {"record", "units"},
 	"config":            {"units"},
+	"diagnose":          {"ask", "ledger", "units"},
 	"httpapi":           {"ledger", "source", "health", "units", "deadletter/office"},
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }

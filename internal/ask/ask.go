@@ -14,9 +14,10 @@ import (
 
 // Agent is an agent that runs.
 type Agent struct {
-	base string
-	why  string
-	http *http.Client
+	base  string
+	why   string
+	token string
+	http  *http.Client
 }
 
 // At returns the agent whose server.listen this is. It is connected to with each call. why
@@ -31,6 +32,16 @@ func At(listen, why string) *Agent {
 	}
 	transport := &http.Transport{DisableKeepAlives: true} // and no proxy: it is this host
 	return &Agent{base: "http://" + net.JoinHostPort(host, port), why: why, http: &http.Client{Transport: transport}}
+}
+
+// Base is where it is asked, such as http://127.0.0.1:8001.
+func (a *Agent) Base() string { return a.base }
+
+// WithToken returns the agent, asked with this bearer token.
+func (a *Agent) WithToken(token string) *Agent {
+	with := *a
+	with.token = token
+	return &with
 }
 
 // Call sends body, if it is not nil, and fills out from the answer. The error is what the
@@ -49,6 +60,9 @@ func (a *Agent) Call(ctx context.Context, method, path string, body, out any) er
 		return fmt.Errorf("ask the agent at %s: %w", a.base, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
 	res, err := a.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s, and its API does not answer: %w; give the configuration that the agent runs with, its server.listen is asked", a.why, err)
