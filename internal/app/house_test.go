@@ -76,6 +76,7 @@ var allowed = map[string][]string{
 	"units":             nil,
 	"health":            nil,
 	"metrics":           nil,
+	"systemd":           nil,
 	"ask":               nil,
 	"position":          {"record"},
 	"replay":            {"position", "record"},
