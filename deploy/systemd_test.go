@@ -1,10 +1,15 @@
 package deploy
 
 import (
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/logcapturer/log_capturer/test/harness"
 )
@@ -58,10 +63,63 @@ func TestTheUnitAgreesWithTheAgent(t *testing.T) {
 	text := read(t, "systemd/log_capturer.service")
 	for _, want := range []string{
 		"Type=notify", "WatchdogSec=", "RestartPreventExitStatus=2", "StateDirectory=log_capturer",
-		"CapabilityBoundingSet=CAP_DAC_READ_SEARCH", "ExecReload=/usr/local/bin/log_capturer reload ",
+		"CapabilityBoundingSet=CAP_DAC_READ_SEARCH", "Restart=on-failure", "ExecReload=/usr/local/bin/log_capturer reload ",
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("it has no line %s", want)
 		}
 	}
+}
+
+// The watchdog ends the agent by SIGABRT. With Go's own exit code for that, 2, systemd would
+// leave it dead, as after a wrong configuration.
+func TestTheWatchdogsEndIsNoWrongConfiguration(t *testing.T) {
+	var env []string
+	for line := range strings.Lines(read(t, "systemd/log_capturer.service")) {
+		if variable, ok := strings.CutPrefix(line, "Environment="); ok {
+			env = append(env, strings.TrimSpace(variable))
+		}
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "log_capturer.yaml")
+	write(t, config, "data_dir: "+dir+"/data\nserver: {listen: '127.0.0.1:0'}\ncontainer_monitor: {enabled: false}\nfile_monitor: {enabled: false}\n")
+	cmd := exec.CommandContext(t.Context(), harness.Agent(t), "run", "--config", config)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Dir = dir // a core, if there is one after all
+	var out strings.Builder
+	running := make(chan struct{})
+	cmd.Stderr = io.MultiWriter(&out, &awaited{text: "log_capturer is running", seen: running})
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-running:
+	case <-time.After(20 * time.Second):
+		t.Error("it does not start")
+	}
+	if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Error(err)
+	}
+	err := cmd.Wait()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGABRT {
+		t.Errorf("it ended with %v", err)
+	}
+	if !strings.Contains(out.String(), "goroutine ") || !strings.Contains(out.String(), "awaitReloads") {
+		t.Errorf("there are no stacks of its goroutines:\n%s", out.String())
+	}
+}
+
+// awaited closes seen when text was written to it, in one piece.
+type awaited struct {
+	text string
+	seen chan struct{}
+	once sync.Once
+}
+
+func (a *awaited) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), a.text) {
+		a.once.Do(func() { close(a.seen) })
+	}
+	return len(p), nil
 }
