@@ -7,10 +7,12 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,16 +119,22 @@ func buildImage(t *testing.T, e *harness.DockerEngine) (ref string) {
 	}
 }
 
+// socket is the engine's, on this host.
+func socket(e *harness.DockerEngine) string { return strings.TrimPrefix(e.Host(), "unix://") }
+
 // runImage runs the agent's image as the README says, with a health check each second.
-func runImage(t *testing.T, e *harness.DockerEngine, ref string, config string, cmd ...string) (id string) {
+// change makes of that what the test is about.
+func runImage(t *testing.T, e *harness.DockerEngine, config string, change func(*client.ContainerCreateOptions)) (id string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "log_capturer.yaml")
-	write(t, path, config)
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil { //nolint:gosec // other users are to read it
+		t.Fatal(err)
+	}
 	containers := filepath.Join(e.DataRoot(t), "containers")
 	key, value := e.Label()
-	res, err := e.Client().ContainerCreate(t.Context(), client.ContainerCreateOptions{
+	options := client.ContainerCreateOptions{
 		Config: &container.Config{
-			Image: ref, Cmd: cmd, Labels: map[string]string{key: value},
+			Image: buildImage(t, e), Labels: map[string]string{key: value},
 			Healthcheck: &container.HealthConfig{Interval: time.Second, StartPeriod: time.Millisecond, Retries: 2},
 		},
 		HostConfig: &container.HostConfig{
@@ -134,11 +142,13 @@ func runImage(t *testing.T, e *harness.DockerEngine, ref string, config string, 
 			SecurityOpt: []string{"no-new-privileges"},
 			Binds: []string{
 				path + ":/etc/log_capturer/log_capturer.yaml:ro",
-				strings.TrimPrefix(e.Host(), "unix://") + ":/var/run/docker.sock:ro",
+				socket(e) + ":/var/run/docker.sock:ro",
 				containers + ":" + containers + ":ro",
 			},
 		},
-	})
+	}
+	change(&options)
+	res, err := e.Client().ContainerCreate(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,10 +188,25 @@ func becomes(t *testing.T, e *harness.DockerEngine, id string, want container.He
 	return first
 }
 
-// captured returns the names and texts of the files that the agent wrote on its volume.
-func captured(t *testing.T, e *harness.DockerEngine, id string) map[string]string {
+// captures waits until the agent has captured three lines of a new container.
+func captures(t *testing.T, e *harness.DockerEngine, id, dir string) {
 	t.Helper()
-	res, err := e.Client().CopyFromContainer(t.Context(), id, client.CopyFromContainerOptions{SourcePath: "/var/lib/log_capturer"})
+	c := e.Run(t, harness.RunOptions{Args: []string{"-n", "3", "-hold"}})
+	harness.Eventually(t, time.Minute, "the other container's lines", func() (bool, string) {
+		all := ""
+		for name, text := range captured(t, e, id, dir) {
+			if strings.Contains(name, c.Name) {
+				all += text
+			}
+		}
+		return strings.Count(all, "\n") == 3, all
+	})
+}
+
+// captured returns the names and texts of the files that the agent wrote in its data_dir.
+func captured(t *testing.T, e *harness.DockerEngine, id, dir string) map[string]string {
+	t.Helper()
+	res, err := e.Client().CopyFromContainer(t.Context(), id, client.CopyFromContainerOptions{SourcePath: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,27 +234,16 @@ func captured(t *testing.T, e *harness.DockerEngine, id string) map[string]strin
 // json-file with the one capability that it is given, leaves itself out, and stops cleanly.
 func TestTheImageBecomesHealthy(t *testing.T) {
 	e := harness.Engine(t)
-	ref := buildImage(t, e)
-	id := runImage(t, e, ref, "file_monitor: {enabled: false}\ncontainer_monitor: {read: file}\n")
+	id := runImage(t, e, "file_monitor: {enabled: false}\ncontainer_monitor: {read: file}\n", func(*client.ContainerCreateOptions) {})
 	if first := becomes(t, e, id, container.Healthy); !strings.HasPrefix(first, "healthy: all ") {
 		t.Errorf("the check says %q", first)
 	}
-	c := e.Run(t, harness.RunOptions{Args: []string{"-n", "3", "-hold"}})
-	harness.Eventually(t, time.Minute, "the other container's lines", func() (bool, string) {
-		all := ""
-		for name, text := range captured(t, e, id) {
-			if !strings.Contains(name, c.Name) {
-				continue
-			}
-			all += text
-		}
-		return strings.Count(all, "\n") >= 3, all
-	})
+	captures(t, e, id, "/var/lib/log_capturer")
 	res, err := e.Client().ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range captured(t, e, id) {
+	for name := range captured(t, e, id, "/var/lib/log_capturer") {
 		if strings.Contains(name, strings.TrimPrefix(res.Container.Name, "/")) {
 			t.Errorf("it has captured itself: %s", name)
 		}
@@ -248,9 +262,36 @@ func TestTheImageBecomesHealthy(t *testing.T) {
 
 func TestTheImageBecomesUnhealthy(t *testing.T) {
 	e := harness.Engine(t)
-	ref := buildImage(t, e)
-	id := runImage(t, e, ref, "server: {listen: '127.0.0.1:8002'}\n", "run", "--config", "/dev/null") // which listens on 8001
+	id := runImage(t, e, "server: {listen: '127.0.0.1:8002'}\n", func(o *client.ContainerCreateOptions) {
+		o.Config.Cmd = []string{"run", "--config", "/dev/null"} // which listens on 8001
+	})
 	if first := becomes(t, e, id, container.Unhealthy); !strings.HasPrefix(first, "error: no agent answers at http://127.0.0.1:8002") {
 		t.Errorf("the check says %q", first)
 	}
+}
+
+// A user of the socket's group, without any capability, as the README has it.
+func TestTheImageWithoutRoot(t *testing.T) {
+	e := harness.Engine(t)
+	info, err := os.Stat(socket(e))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		t.Fatal("the socket has no group")
+	}
+	data := t.TempDir()
+	if err := os.Chmod(data, 0o777); err != nil { //nolint:gosec // the container's user is to write there
+		t.Fatal(err)
+	}
+	id := runImage(t, e, "data_dir: /data\nfile_monitor: {enabled: false}\n", func(o *client.ContainerCreateOptions) {
+		o.Config.User = fmt.Sprintf("65534:%d", stat.Gid)
+		o.HostConfig.CapAdd = nil
+		o.HostConfig.Binds = append(o.HostConfig.Binds, data+":/data")
+	})
+	if first := becomes(t, e, id, container.Healthy); !strings.HasPrefix(first, "healthy: all ") {
+		t.Errorf("the check says %q", first)
+	}
+	captures(t, e, id, "/data")
 }

@@ -4,6 +4,8 @@ package deploy
 
 import (
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/logcapturer/log_capturer/test/harness"
@@ -25,5 +27,21 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestTheReadmesLinksLeadSomewhere(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, "README.md"), -1)
+	if len(links) < 5 {
+		t.Fatalf("%d links", len(links))
+	}
+	for _, link := range links {
+		path, _, _ := strings.Cut(link[1], "#")
+		if path == "" {
+			path = "README.md"
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("%s: %v", link[1], err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -144,10 +145,9 @@ func write(socket, text string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := conn.SetWriteDeadline(time.Now().Add(sendLimit)); err != nil {
-		return err
+	err = conn.SetWriteDeadline(time.Now().Add(sendLimit))
+	if err == nil {
+		_, err = conn.Write([]byte(text))
 	}
-	_, err = conn.Write([]byte(text))
-	return err
+	return errors.Join(err, conn.Close())
 }
