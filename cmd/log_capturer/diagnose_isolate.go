@@ -47,7 +47,7 @@ func (o *diagnoseOptions) runIsolate(cmd *cobra.Command, dataDir string, agent *
 	}
 	printed := o.conclude(p, isolation, isolation.Verdict, func() { p.Isolation(isolation) })
 	if len(isolation.StillOff) > 0 {
-		return &failure{exitFailed, byHand(isolation.StillOff, path, agent.Base(), err)}
+		return &failure{exitFailed, byHand(isolation.StillOff, path, agent.URL(), err)}
 	}
 	if err != nil {
 		return &failure{exitFailed, err}

@@ -1,8 +1,9 @@
 // Command log_capturer captures the logs of containers and files and delivers them.
 //
 // One file per verb. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
-// Errors go to stderr, one sentence each. Besides internal/config this is the only
-// package that reads the environment.
+// Errors go to stderr, one sentence each. Besides internal/config, and internal/systemd
+// for what a service manager leaves there, this is the only package that reads the
+// environment.
 package main
 
 import (
@@ -73,6 +74,7 @@ func newRoot() *cobra.Command {
   log_capturer check --config /etc/log_capturer/log_capturer.yaml
   log_capturer doctor
   log_capturer diagnose --for 2m
+  log_capturer health
   log_capturer deadletter ls
   log_capturer version`,
 		SilenceErrors: true,
@@ -84,7 +86,7 @@ func newRoot() *cobra.Command {
 		strings.Join(defaultFiles(), ",\nthen ")+",\nthen built-in defaults)")
 	// It fails for unknown flags only; this one is defined one line above.
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
-	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDiagnose(path), newDeadLetter(path), newReload(path), newVersion())
+	root.AddCommand(newRun(path), newCheck(path), newDoctor(path), newDiagnose(path), newDeadLetter(path), newReload(path), newHealth(path), newVersion())
 	return root
 }
 

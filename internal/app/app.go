@@ -27,6 +27,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
+	"github.com/logcapturer/log_capturer/internal/systemd"
 	"github.com/logcapturer/log_capturer/internal/tail"
 	"github.com/logcapturer/log_capturer/internal/task"
 	"github.com/logcapturer/log_capturer/internal/units"
@@ -64,6 +65,7 @@ type agent struct {
 	office     *office.Office
 	boxes      map[string]*office.Box // of the lanes
 	servers    []*httpapi.Server
+	manager    *systemd.Manager // nil when none listens
 	monitors   []monitor
 	switches   []*component // of the sources; lanes have their own
 	token      string       // asked for by who switches components
@@ -97,6 +99,7 @@ func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
 	a := &agent{cfg: cfg, info: info, again: again, level: new(slog.LevelVar), board: &health.Board{}, metrics: metrics.New()}
 	a.level.Set(levelOf(cfg.Log))
 	a.log = newLogger(cfg.Log, a.level)
+	a.manager = systemd.Find(a.log)
 	a.memory = memoryLimit(a.log)
 	a.cfg = boundMemory(cfg, a.memory, a.log)
 	a.quit, a.quitting = context.WithCancel(context.WithoutCancel(ctx))
@@ -249,6 +252,10 @@ func (a *agent) start(failed chan<- error) {
 	a.log.Info("log_capturer is running", "version", a.info.Version, "go", runtime.Version(),
 		"url", "http://"+a.servers[0].Addr(), "data_dir", a.cfg.DataDir, "sinks", sinkNames(a.cfg.Sinks))
 	a.ready.Store(true)
+	a.manager.Ready(a.statusLine())
+	if a.manager != nil {
+		a.serving.Go("systemd", a.keepAlive)
+	}
 }
 
 // stop ends every part, the sources first, and returns what was not right.
@@ -257,6 +264,7 @@ func (a *agent) stop() error {
 	a.quitting()         // a reload that waits for a sink does not any more
 	a.reloading.Lock()   // one that is under way ends first, and no other begins
 	a.reloading.Unlock() //nolint:staticcheck // an empty section: to wait is all
+	a.manager.Stopping(a.stopLimit())
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), readShutdown)
 	if err := a.sources.Close(ctx); err != nil {

@@ -112,6 +112,7 @@ var allowed = map[string][]string{
 	"units":             nil,
 	"health":            nil,
 	"metrics":           nil,
+	"systemd":           nil,
 	"ask":               nil,
 	"position":          {"record", "ledger"},
 	"replay":            {"position", "record"},

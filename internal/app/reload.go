@@ -48,6 +48,10 @@ func fixed() []string {
 func (a *agent) reload() ([]string, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	if a.ready.Load() {
+		a.manager.Reloading()
+		defer func() { a.manager.Ready(a.statusLine()) }()
+	}
 	changed, err := a.tryReload()
 	a.noteComponents()
 	a.reloads.note(err)

@@ -92,7 +92,7 @@ func TestAWrongConfigurationChangesNothing(t *testing.T) {
 sinks: {out: {type: local_file, path: "{data_dir}/out/a", format: raw}}
 `
 	a := startWith(t, dir, good)
-	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	eventually(t, "the agent", func() bool { return strings.Contains(a.get("/ready"), "true") })
 	for _, c := range []struct{ name, config, want string }{
 		{"a mistake", good + "dispatcher: {memory: much}\n", "dispatcher.memory"},
 		{"no YAML", "sinks: [", "config.yaml:"},

@@ -133,6 +133,9 @@ func (d *Dispatcher) Lanes() []*Lane {
 	return slices.Clone(d.lanes)
 }
 
+// Lines returns the lines that the lanes were given, each counted once.
+func (d *Dispatcher) Lines() int64 { return d.lines.Load() }
+
 func (d *Dispatcher) broadcast() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -62,6 +62,9 @@ type Lane struct {
 	arrived func(sink string, sent time.Time)
 	random  func() float64
 	down    atomic.Bool // the last delivery failed
+	// taking is when the lane began to wait for a batch, in Unix nanoseconds; 0 while it
+	// has one.
+	taking atomic.Int64
 }
 
 // LaneDeps is what a lane is made of; the lane closes sink, spool and dead letters.
@@ -240,7 +243,9 @@ func (l *Lane) run(ctx context.Context) {
 	defer context.AfterFunc(l.leave, stop)() //nolint:contextcheck // either of the two ends it
 	for taking.Err() == nil {
 		batch := l.config.Load().Batch
+		l.taking.Store(time.Now().UnixNano())
 		lease, err := l.queue.Take(taking, int(batch.MaxBytes), time.Duration(batch.Linger))
+		l.taking.Store(0)
 		switch {
 		case err == nil:
 		case taking.Err() != nil, errors.Is(err, queue.ErrDrained), errors.Is(err, queue.ErrClosed):

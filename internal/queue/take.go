@@ -81,6 +81,13 @@ func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*
 	return l, nil
 }
 
+// Takeable tells whether there is a batch in memory that Take would return at once.
+func (q *Queue) Takeable() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed && q.lease == nil && q.next() != nil
+}
+
 // drained returns why Take ends on a queue that is draining and was empty, or nil when
 // something came meanwhile or is being synced.
 func (q *Queue) drained() error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 )
 
 // lokiBinary returns the path of a Loki: on PATH, in the cache, else built into
@@ -23,4 +24,14 @@ func lokiBinary(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("no Loki: scripts/loki: %w (see its output above)", err)
 	}
 	return string(bytes.TrimSpace(out.Bytes())), nil
+}
+
+// LokiBinary returns the path of a Loki, for tests of its own configuration.
+func LokiBinary(t testing.TB) string {
+	t.Helper()
+	bin, err := lokiBinary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
