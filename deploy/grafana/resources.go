@@ -8,7 +8,7 @@ func resources() Dashboard {
 			{"Now", []row{{4, []panel{
 				{kind: stat, width: 4, title: "Goroutines", unit: "none", help: "Of all agents.", queries: []query{{`sum(log_capturer_goroutines{@i})`, ""}}},
 				{kind: stat, width: 4, title: "Beyond the formula", unit: "none", help: "The largest difference between the goroutines there are and those that the formula expects.", queries: []query{{`max(log_capturer_goroutines{@i} - log_capturer_goroutines_expected{@i})`, ""}}, steps: []float64{20, 50}},
-				{kind: stat, width: 4, title: "Without an owner", unit: "none", help: "Goroutines that neither an owner started nor an open stream needs: the runtime's and those of HTTP connections. It does not grow.", queries: []query{{`max(log_capturer_task_unowned_goroutines{@i})`, ""}}},
+				{kind: stat, width: 4, title: "Without an owner", unit: "none", help: "Goroutines that neither are tasks nor belong to an open connection: the runtime's, and such as live for moments. It does not grow.", queries: []query{{`max(log_capturer_task_unowned_goroutines{@i})`, ""}}},
 				{kind: stat, width: 4, title: "Descriptors", unit: "percentunit", help: "The largest share of the limit of open descriptors.", queries: []query{{`max(process_open_fds{@i} / process_max_fds{@i})`, ""}}, steps: []float64{0.2, 0.8}},
 				{kind: stat, width: 4, title: "Memory", unit: "bytes", help: "Resident memory of all agents.", queries: []query{{`sum(process_resident_memory_bytes{@i})`, ""}}},
 				{kind: stat, width: 4, title: "Processor", unit: "percentunit", help: "Of all agents; 100 % is one core.", queries: []query{{`sum(rate(process_cpu_seconds_total{@i}[@r]))`, ""}}},
@@ -31,7 +31,7 @@ func resources() Dashboard {
 			{"Memory and processor", []row{
 				{8, []panel{
 					{kind: lines, width: 8, title: "Memory", unit: "bytes", help: "Resident; what the Go runtime holds of it; and batches in flight, which dispatcher.memory limits.", queries: []query{{`process_resident_memory_bytes{@i}`, "{{instance}} resident"}, {`log_capturer_memory_usage_bytes{@i}`, "{{instance}} runtime"}, {`log_capturer_arena_bytes{@i}`, "{{instance}} batches"}}},
-					{kind: lines, width: 8, title: "Live heap", unit: "bytes", help: "The least that was on the heap within five minutes: what the collector leaves, near enough.", queries: []query{{`min_over_time(go_memstats_heap_alloc_bytes{@i}[5m])`, "{{instance}}"}}},
+					{kind: lines, width: 8, title: "Live heap", unit: "bytes", help: "What was reachable when the last collection ended.", queries: []query{{`log_capturer_heap_live_bytes{@i}`, "{{instance}}"}}},
 					{kind: lines, width: 8, title: "Processor", unit: "percentunit", help: "100 % is one core.", queries: []query{{`rate(process_cpu_seconds_total{@i}[@r])`, "{{instance}}"}}},
 				}},
 				{8, []panel{

@@ -67,11 +67,11 @@ type agent struct {
 	monitors   []monitor
 	ready      atomic.Bool
 
+	books books
 	// Filled in by the monitors as they are built; read at each scrape.
-	descriptors, truncated []tally
-	streaming              []func() int64 // goroutines behind open streams
-	statuses               []func() []source.Status
-	reports                []func() // bring the board up to date
+	truncated []tally
+	statuses  []func() []source.Status
+	reports   []func() // bring the board up to date
 
 	root, sources, delivery, serving *task.Scope
 }
@@ -138,6 +138,7 @@ func (a *agent) build() error {
 		return err
 	}
 	a.arena = record.NewPool(int64(a.cfg.Dispatcher.Memory))
+	a.openBooks()
 	if a.watcher, err = tail.NewWatcher(); err != nil {
 		a.log.Warn("no inotify; logs are looked at every few seconds instead", "error", err)
 		a.watcher = nil
@@ -182,7 +183,7 @@ func lockDir(dir string) (*os.File, error) {
 func (a *agent) listen() error {
 	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
 		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
-		DeadLetters: a.office, Reload: a.reload,
+		DeadLetters: a.office, Reload: a.reload, Resources: a.books.Take,
 	}), a.log)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/tail"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
@@ -25,10 +26,12 @@ type keeper struct {
 	*tail.Keeper
 	grown chan struct{}
 	also  func() // is called as often
+	// tickers are those that run.
+	tickers *ledger.Account
 }
 
 func (a *agent) newKeeper(maxBytes int64, also func()) keeper {
-	k := keeper{&tail.Keeper{MaxBytes: maxBytes}, make(chan struct{}, 1), also}
+	k := keeper{&tail.Keeper{MaxBytes: maxBytes}, make(chan struct{}, 1), also, new(ledger.Account)}
 	if limit := descriptorLimit(); limit > 0 {
 		k.MaxFiles = max(leastHeld, int(min(limit/heldShare, 1<<20)))
 	}
@@ -42,7 +45,7 @@ func (a *agent) newKeeper(maxBytes int64, also func()) keeper {
 }
 
 func (k keeper) run(ctx context.Context) {
-	tick := time.NewTicker(keepInterval)
+	tick := ledger.NewTicker(ctx, k.tickers, keepInterval)
 	defer tick.Stop()
 	for {
 		select {

@@ -11,13 +11,13 @@ import (
 	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/ledger/census"
 	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/pool"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
-	"github.com/logcapturer/log_capturer/internal/tail"
 )
 
 const (
@@ -68,15 +68,15 @@ func (a *agent) registerMetrics() {
 	a.reloadMetrics()
 	a.canaryMetrics()
 	a.one(gauge, "goroutines", "Goroutines of the process.", func() float64 { return float64(runtime.NumGoroutine()) })
-	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither an owner started nor an open stream of the engine needs: the runtime's, and those of HTTP connections. It does not grow.", func() float64 {
-		owned := 0
-		for _, n := range a.streaming {
-			owned += int(n())
+	a.one(gauge, "task_unowned_goroutines", "Goroutines that neither a task is nor an open connection needs: the runtime's, and such as live for moments. It does not grow.", func() float64 {
+		total, expected := a.books.Goroutines()
+		for _, n := range a.books.Expected() {
+			expected -= n
 		}
 		for _, n := range a.root.Census() {
-			owned += n
+			expected += n
 		}
-		return float64(runtime.NumGoroutine() - owned)
+		return float64(total - expected)
 	})
 	a.metrics.Func(gauge, "task_goroutines", "Goroutines by owner.", []string{"owner"}, func() []metrics.Sample {
 		var out []metrics.Sample
@@ -92,7 +92,7 @@ func (a *agent) registerMetrics() {
 		return float64(m.Sys - m.HeapReleased)
 	})
 	a.one(gauge, "arena_bytes", "Memory of all batches in flight, of dispatcher.memory.", func() float64 { return float64(a.arena.Used()) })
-	a.metrics.Func(gauge, "descriptors", "Descriptors held, by kind.", []string{"kind"}, labelled(&a.descriptors))
+	a.ledgerMetrics()
 	a.metrics.Func(counter, "lines_truncated_total", "Lines cut at max_line.", []string{"reader"}, labelled(&a.truncated))
 }
 
@@ -158,7 +158,22 @@ type containerParts struct {
 	pool    *pool.Pool
 	files   *jsonfile.Stats
 	streams *dockerapi.Stats
-	keeper  *tail.Keeper
+	keeper  keeper
+}
+
+// accounts are what the container monitor holds.
+func (c containerParts) accounts() []census.Entry {
+	const readers, discovery = containersScope + "/readers", containersScope + "/discover"
+	streams := func() int { return 2*c.pool.Figures().Slots + pool.Pollers } // one more each while it is replaced
+	calls := func() int { return int(c.engine.OpenStreams()) + docker.IdleConns + pool.Pollers }
+	return []census.Entry{
+		{Owner: readers, Kind: census.JSONFile, Account: &c.files.Descriptors},
+		{Owner: readers, Kind: census.EngineStream, Account: &c.engine.LogStreams, Expected: streams, Endpoint: c.engine.Host()},
+		{Owner: discovery, Kind: census.EngineStream, Account: &c.engine.EventStreams, Expected: exactly(1), Endpoint: c.engine.Host()},
+		{Owner: containersScope, Kind: census.Connection, Account: &c.engine.Connections, Expected: calls, Endpoint: c.engine.Host()},
+		{Owner: containersScope + "/pool", Kind: census.Ticker, Account: &c.pool.Tickers, Expected: exactly(1)},
+		{Owner: containersScope + "/keeper", Kind: census.Ticker, Account: c.keeper.tickers, Expected: exactly(1)},
+	}
 }
 
 func (a *agent) containerMetrics(c containerParts) {
@@ -200,10 +215,7 @@ func (a *agent) containerMetrics(c containerParts) {
 	a.one(gauge, "container_held_files", "Rotated-away json-files that are held open until they are read.", func() float64 { n, _ := c.keeper.Held(); return float64(n) })
 	a.one(gauge, "container_held_bytes", "Disk space that only the agent's descriptors of removed json-files keep.", func() float64 { _, n := c.keeper.Held(); return float64(n) })
 	a.one(gauge, "container_held_max_bytes", "The most of that: container_monitor.held.max_bytes.", func() float64 { return float64(c.keeper.Bound()) })
-	a.descriptors = append(a.descriptors,
-		tally{"json_file", c.files.Descriptors.Load},
-		tally{"engine_stream", c.engine.OpenStreams})
-	a.streaming = append(a.streaming, c.engine.StreamGoroutines)
+	a.books.accounts = append(a.books.accounts, c.accounts)
 	a.truncated = append(a.truncated, tally{"json_file", c.files.Truncated.Load}, tally{"stream", c.streams.Truncated.Load})
 }
 
@@ -220,6 +232,11 @@ func samples(figures func() map[string]int64) func() []metrics.Sample {
 
 func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
 	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Figures().Targets[source.File]) })
-	a.descriptors = append(a.descriptors, tally{"log_file", stats.Descriptors.Load})
+	a.books.accounts = append(a.books.accounts, func() []census.Entry {
+		return []census.Entry{
+			{Owner: filesScope + "/readers", Kind: census.LogFile, Account: &stats.Descriptors},
+			{Owner: filesScope + "/pool", Kind: census.Ticker, Account: &p.Tickers, Expected: exactly(1)},
+		}
+	})
 	a.truncated = append(a.truncated, tally{"log_file", stats.Truncated.Load})
 }

@@ -62,7 +62,14 @@ func (a *agent) buildContainers(hostname string) error {
 	p.Streams, p.PollInterval = cfg.Streams.Max, cfg.PollInterval.Std()
 	monitored := pool.New(p)
 	a.statuses = append(a.statuses, monitored.Statuses)
-	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper.Keeper})
+	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper})
+	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
+		monitorTasks(containersScope, formula)
+		formula[containersScope+"/readers/poll"] = pool.Pollers
+		formula[containersScope+"/readers/stream"] = monitored.Figures().Slots
+		formula[containersScope+"/keeper"] = 1
+		formula[containersScope+"/discover"] += int(engine.EventStreams.Load()) // the moby client's
+	})
 	a.monitors = append(a.monitors, monitor{
 		start: func() {
 			a.runMonitor("containers", found, monitored)
@@ -122,6 +129,7 @@ func (a *agent) buildFiles(hostname string) {
 	a.chooseFiles = found.Reconfigure
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
+	a.books.tasks = append(a.books.tasks, func(formula map[string]int) { monitorTasks(filesScope, formula) })
 	a.monitors = append(a.monitors, monitor{
 		start:       func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
 		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },

@@ -105,6 +105,9 @@ func NewLane(d LaneDeps) *Lane {
 // Name returns the sink's name.
 func (l *Lane) Name() string { return l.name }
 
+// Sink returns the lane's sink, for what it tells of itself besides the contract.
+func (l *Lane) Sink() sink.Sink { return l.sink.present() }
+
 // Stats returns the figures of the lane's queue.
 func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
 

@@ -17,7 +17,7 @@ type replaceable struct {
 	cut atomic.Pointer[context.CancelFunc] // ends the Send that is under way
 
 	use  chan struct{} // has a token during a Send
-	sink sink.Sink     // who has the token uses it
+	sink sink.Sink     // who has the token uses it; it changes under mu as well
 
 	mu    sync.Mutex
 	next  sink.Sink     // takes the sink's place after the Send that is under way
@@ -34,6 +34,13 @@ func (r *replaceable) replaced() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.fresh
+}
+
+// present returns the sink, to be asked about and not to be used.
+func (r *replaceable) present() sink.Sink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sink
 }
 
 // send is sink.Sink's Send. One that is cut off says that its context was cancelled.

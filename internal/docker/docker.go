@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 const (
@@ -34,8 +36,8 @@ const (
 	// readBuffer is the transport's, per connection, in bytes. It bounds what one read of
 	// a log stream brings, so it is larger than the library's 4 KiB.
 	readBuffer = 16 << 10
-	// idleConns bounds the connections that are kept for the next call.
-	idleConns = 2
+	// IdleConns bounds the connections that are kept for the next call.
+	IdleConns = 2
 	idleTime  = 30 * time.Second
 )
 
@@ -53,7 +55,8 @@ type Client struct {
 
 	podman atomic.Bool // the last answer was Podman's
 
-	logs, events atomic.Int64
+	// LogStreams and EventStreams are the open ones, Connections all of those to the engine.
+	LogStreams, EventStreams, Connections ledger.Account
 }
 
 // New returns a client for an engine at host, such as unix:///var/run/docker.sock or
@@ -62,21 +65,36 @@ type Client struct {
 // DOCKER_API_VERSION, DOCKER_CERT_PATH and DOCKER_TLS_VERIFY are honoured as by the
 // docker command. They are read here and not in cmd, because the moby client is the
 // one that knows what they mean. A host ssh://… is refused.
-func New(host string) (*Client, error) { return newClient(host) }
+func New(host string) (*Client, error) { return newClient(host, nil) }
 
 // NewWithDial returns a client whose connections are made by dial, for tests. host is an
 // address as New takes it, for example tcp://fake:2375; the environment's is not looked at.
-func NewWithDial(host string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Client, error) {
-	return newClient(cmp.Or(host, client.DefaultDockerHost), client.WithDialContext(dial))
+func NewWithDial(host string, dial Dial) (*Client, error) {
+	return newClient(cmp.Or(host, client.DefaultDockerHost), dial)
 }
 
-func newClient(host string, more ...client.Opt) (*Client, error) {
+// Dial connects to the engine.
+type Dial = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialEngine is the Dial of an engine's address.
+func dialEngine(host string) Dial {
+	var dialer net.Dialer
+	path, unix := strings.CutPrefix(host, "unix://")
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if unix {
+			network, addr = "unix", path
+		}
+		return dialer.DialContext(ctx, network, addr)
+	}
+}
+
+func newClient(host string, dial Dial) (*Client, error) {
 	base := &http.Client{
 		CheckRedirect: client.CheckRedirect,
 		Transport: &http.Transport{
 			ReadBufferSize:      readBuffer,
-			MaxIdleConns:        idleConns,
-			MaxIdleConnsPerHost: idleConns,
+			MaxIdleConns:        IdleConns,
+			MaxIdleConnsPerHost: IdleConns,
 			IdleConnTimeout:     idleTime,
 			// No HTTP/2: preparing it, a copy of the transport gets a TLS configuration, which
 			// the moby client takes for a reason to speak TLS.
@@ -95,7 +113,6 @@ func newClient(host string, more ...client.Opt) (*Client, error) {
 	if host == "" {
 		c.opts = append(c.opts, client.WithHostFromEnv())
 	}
-	c.opts = append(c.opts, more...)
 	probe, err := client.New(c.opts...)
 	if err != nil {
 		return nil, fmt.Errorf("docker host %q: %w; write it as unix:///path/to/docker.sock or tcp://host:port, and check DOCKER_CERT_PATH", host, err)
@@ -104,6 +121,16 @@ func newClient(host string, more ...client.Opt) (*Client, error) {
 	if err := CheckHost(c.host); err != nil {
 		return nil, fmt.Errorf("docker host: %w", err)
 	}
+	if dial == nil {
+		dial = dialEngine(c.host)
+	}
+	c.opts = append(c.opts, client.WithDialContext(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return ledger.Conn(ctx, &c.Connections, conn), nil
+	}))
 	if strings.HasPrefix(c.host, "https://") { // without certificates of its own the moby client speaks plain HTTP even then
 		c.opts = append(c.opts, client.WithScheme("https"))
 	}
@@ -139,11 +166,11 @@ func (c *Client) answered(server string) {
 
 // OpenStreams returns the number of log and event streams that are open. Each of
 // them holds one descriptor and two goroutines of the HTTP transport.
-func (c *Client) OpenStreams() int64 { return c.logs.Load() + c.events.Load() }
+func (c *Client) OpenStreams() int64 { return c.LogStreams.Load() + c.EventStreams.Load() }
 
 // StreamGoroutines returns the goroutines that belong to the open streams: two each,
 // and a third one, of the moby client, for an event stream.
-func (c *Client) StreamGoroutines() int64 { return 2*c.logs.Load() + 3*c.events.Load() }
+func (c *Client) StreamGoroutines() int64 { return 2*c.LogStreams.Load() + 3*c.EventStreams.Load() }
 
 // Close closes the connections that are idle. Streams are closed by who opened them.
 func (c *Client) Close() {

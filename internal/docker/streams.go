@@ -7,11 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // LogOptions says what of a container's log is wanted. Every record comes with its
@@ -66,7 +67,7 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions) (io.ReadClos
 		cancel(nil)
 		return nil, c.failed(ctx, "logs of", id, err)
 	}
-	s := newStream(body, cancel, &c.logs)
+	s := newStream(ctx, body, cancel, &c.LogStreams)
 	s.podman = c.Podman()
 	return s, nil
 }
@@ -76,16 +77,17 @@ type stream struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
 	once   sync.Once
-	open   *atomic.Int64
+	held   *ledger.Holding
 	podman bool
 }
 
 // Podman tells the decoder whose log it is.
 func (s *stream) Podman() bool { return s.podman }
 
-func newStream(body io.ReadCloser, cancel context.CancelCauseFunc, open *atomic.Int64) *stream {
-	open.Add(1)
-	return &stream{ReadCloser: body, cancel: cancel, open: open}
+func newStream(ctx context.Context, body io.ReadCloser, cancel context.CancelCauseFunc, open *ledger.Account) *stream {
+	s := &stream{ReadCloser: body, cancel: cancel}
+	s.held = ledger.Open(ctx, open, s)
+	return s
 }
 
 // Close ends the stream and the goroutines behind it; it may be called twice.
@@ -95,7 +97,7 @@ func (s *stream) Close() error {
 		// Cancelled first: closing alone would read what is left, to keep the connection.
 		s.cancel(nil)
 		err = s.ReadCloser.Close()
-		s.open.Add(-1)
+		s.held.Close()
 	})
 	return err
 }
@@ -123,6 +125,7 @@ type EventStream struct {
 	cancel context.CancelFunc
 	result client.EventsResult
 	once   sync.Once
+	held   *ledger.Holding
 }
 
 // Events subscribes to container events that happen from now on, or, as far as the
@@ -141,8 +144,8 @@ func (c *Client) Events(ctx context.Context, since int64) (*EventStream, error) 
 	}
 	life, cancel := context.WithCancel(ctx)
 	slow := time.AfterFunc(headerTimeout, cancel)
-	c.events.Add(1)
 	s := &EventStream{c: c, cancel: cancel, result: engine.Events(life, options)}
+	s.held = ledger.Open(ctx, &c.EventStreams, s)
 	slow.Stop()
 	select {
 	case err := <-s.result.Err: // refused before the first event
@@ -175,7 +178,7 @@ func (s *EventStream) Close() {
 		s.cancel()
 		for range s.result.Err { //nolint:revive // closed by the goroutine's last act
 		}
-		s.c.events.Add(-1)
+		s.held.Close()
 	})
 }
 

@@ -14,12 +14,16 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // Server is one HTTP listener.
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	// Connections are those that others made to it.
+	Connections ledger.Account
 }
 
 // Listen opens addr, so that a wrong address fails at start, and serves nothing yet.
@@ -28,13 +32,29 @@ func Listen(addr string, handler http.Handler, log *slog.Logger) (*Server, error
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; set server.listen (or server.pprof) to a free address", addr, err)
 	}
-	return &Server{listener: l, http: &http.Server{
+	s := &Server{listener: l}
+	s.http = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}, nil
+	}
+	return s, nil
+}
+
+// counted is a listener whose connections an account knows of.
+type counted struct {
+	net.Listener
+	account *ledger.Account
+}
+
+func (l counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Conn(context.Background(), l.account, c), nil
 }
 
 // Addr returns the address that is listened on.
@@ -51,7 +71,7 @@ func (s *Server) Run(ctx context.Context) error {
 			_ = s.http.Close()
 		}
 	})
-	err := s.http.Serve(s.listener)
+	err := s.http.Serve(counted{s.listener, &s.Connections})
 	if !stop() {
 		<-ended
 	}
@@ -77,6 +97,7 @@ a{color:#0b6e4f;font-weight:600}li{margin:.3rem 0}@media(prefers-color-scheme:da
 <li><a href="/ready">/ready</a>: whether it has started whole</li>
 <li><a href="/api/v1/containers">/api/v1/containers</a>: how each container is read, and why</li>
 <li><a href="/api/v1/deadletters">/api/v1/deadletters</a>: what a sink refused for good, and why</li>
+<li><a href="/api/v1/resources">/api/v1/resources</a>: what the agent holds, and who of it</li>
 <li><a href="/metrics">/metrics</a>: for Prometheus</li>
 <li><a href="/api/v1/openapi.yaml">/api/v1/openapi.yaml</a>: describes all of this for programs</li></ul></html>
 `))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -74,9 +76,9 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	board.Set("a", health.Degraded, "why")
 	board.Set("b", health.Healthy, "")
 	ready := false
-	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t), Reload: someReloads()})
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t), Reload: someReloads(), Resources: someResources})
 	for _, request := range []struct{ path, query, body string }{
-		{path: "/"}, {path: "/metrics"}, {path: "/health"}, {path: "/ready"}, {path: "/api/v1/openapi.yaml"},
+		{path: "/"}, {path: "/metrics"}, {path: "/health"}, {path: "/ready"}, {path: "/api/v1/openapi.yaml"}, {path: PathResources},
 		{path: "/api/v1/containers"}, {path: "/api/v1/containers", query: "?name=["},
 		{path: office.PathList}, {path: office.PathList, query: "?sink=none"}, {path: office.PathList, query: "?source=["},
 		{path: office.PathEntries}, {path: office.PathEntries, query: "?limit=0"},
@@ -114,11 +116,25 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	}
 }
 
+func someResources() (ledger.Snapshot, error) {
+	return ledger.Snapshot{
+		Goroutines:  ledger.Goroutines{Owners: []ledger.GoroutineOwner{{Owner: "a", Oldest: time.Now()}}},
+		Descriptors: ledger.Descriptors{Kinds: map[string]int{"socket": 1}},
+		Heap:        ledger.Heap{Sites: []ledger.HeapSite{{}}},
+		Held:        []ledger.Held{{Kind: "connection", Endpoint: "http://loki"}},
+		Components:  []ledger.ComponentState{{Name: "canary"}},
+	}, nil
+}
+
 // The fields of the answer and of the description are the same, both ways, whatever
 // an example happens to leave out.
 func TestEveryFieldIsDescribed(t *testing.T) {
 	schemas := served(t).Components.Schemas
 	for name, of := range map[string]reflect.Type{
+		"Resources": reflect.TypeFor[ledger.Snapshot](), "Goroutines": reflect.TypeFor[ledger.Goroutines](),
+		"GoroutineOwner": reflect.TypeFor[ledger.GoroutineOwner](), "Descriptors": reflect.TypeFor[ledger.Descriptors](),
+		"Heap": reflect.TypeFor[ledger.Heap](), "HeapSite": reflect.TypeFor[ledger.HeapSite](),
+		"Held": reflect.TypeFor[ledger.Held](), "ComponentState": reflect.TypeFor[ledger.ComponentState](),
 		"Container": reflect.TypeFor[source.Status](), "DeadLetterRequest": reflect.TypeFor[office.Request](),
 		"DeadLetterGroups": reflect.TypeFor[office.Listing](), "DeadLetterGroup": reflect.TypeFor[office.Group](),
 		"DeadLetters": reflect.TypeFor[office.Shown](), "DeadLetterPurge": reflect.TypeFor[office.Purged](),

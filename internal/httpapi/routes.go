@@ -13,6 +13,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/deadletter/office"
 	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -36,6 +37,9 @@ type Routes struct {
 	// Reload reads the configuration again and returns the keys that changed; for this host
 	// alone.
 	Reload func() ([]string, error)
+	// Resources takes a census of what the agent holds. The error tells what could not be
+	// counted.
+	Resources func() (ledger.Snapshot, error)
 }
 
 // route is a path that answers one method; GET answers HEAD too.
@@ -54,6 +58,7 @@ func (r Routes) table() []route {
 		{"GET", "/ready", r.ready},
 		{"GET", apiPrefix + "v1/containers", r.containers},
 		{"GET", apiPrefix + "v1/openapi.yaml", describe},
+		{"GET", PathResources, r.resources},
 		{"GET", office.PathList, r.deadLetters},
 		{"GET", office.PathEntries, private(r.deadEntries)},
 		{"POST", office.PathReplay, private(r.replay)},
@@ -63,6 +68,9 @@ func (r Routes) table() []route {
 }
 
 const apiPrefix = "/api/"
+
+// PathResources answers with a ledger.Snapshot.
+const PathResources = apiPrefix + "v1/resources"
 
 // Handler returns the routes of server.listen.
 func Handler(r Routes) http.Handler {
@@ -120,6 +128,15 @@ func (r Routes) containers(w http.ResponseWriter, req *http.Request) {
 		return strings.Compare(a.ID, b.ID)
 	})
 	reply(w, http.StatusOK, map[string][]source.Status{"containers": list})
+}
+
+func (r Routes) resources(w http.ResponseWriter, _ *http.Request) {
+	s, err := r.Resources()
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	reply(w, http.StatusOK, s)
 }
 
 func describe(w http.ResponseWriter, _ *http.Request) {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -46,8 +47,8 @@ const (
 	sweepInterval = 2 * time.Second
 	// maxPause bounds the pause after a failure to open or read.
 	maxPause = 30 * time.Second
-	// pollers is how many containers are polled at the same time.
-	pollers = 8
+	// Pollers is how many containers are polled at the same time.
+	Pollers = 8
 )
 
 // Dispatcher takes over what was read.
@@ -100,6 +101,8 @@ type Pool struct {
 	readers *task.Scope
 	due     chan struct{} // the timer has something else to wait for
 	born    time.Time
+	// Tickers are those that run.
+	Tickers ledger.Account
 
 	mu           sync.Mutex
 	jobs         map[string]*job
@@ -114,7 +117,7 @@ type Pool struct {
 func New(d Deps) *Pool {
 	p := &Pool{Deps: d, readers: d.Scope.Child("readers"), due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
 	p.files = newCrew(p, max(d.Workers, 1))
-	p.polls = newCrew(p, pollers)
+	p.polls = newCrew(p, Pollers)
 	p.slots = newSlots(d.Streams, d.PollInterval)
 	return p
 }
@@ -194,7 +197,7 @@ func (p *Pool) SetStreams(limit int) {
 
 // timer wakes what has settled or waits for room, and sweeps.
 func (p *Pool) timer(ctx context.Context) {
-	sweep := time.NewTicker(sweepInterval)
+	sweep := ledger.NewTicker(ctx, &p.Tickers, sweepInterval)
 	defer sweep.Stop()
 	settled := time.NewTimer(time.Hour)
 	defer settled.Stop()

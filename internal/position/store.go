@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // FileName is the store's name in data_dir; its previous generation has ".prev" behind it.
@@ -44,6 +46,8 @@ type Store struct {
 	fs  FS
 	dir string // for messages
 	log *slog.Logger
+	// Tickers are those that run.
+	Tickers ledger.Account
 
 	mu      sync.Mutex
 	cursors map[string]Cursor
@@ -181,7 +185,7 @@ func (s *Store) All() map[string]Cursor {
 // Run saves what has changed every SaveInterval until ctx ends. The caller saves
 // once more when all acknowledgements are in.
 func (s *Store) Run(ctx context.Context) {
-	tick := time.NewTicker(SaveInterval)
+	tick := ledger.NewTicker(ctx, &s.Tickers, SaveInterval)
 	defer tick.Stop()
 	failing := false
 	for {

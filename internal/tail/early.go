@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // How long a file is held that nobody asks for, and how many at most.
@@ -22,7 +24,7 @@ const (
 type Early struct {
 	watcher *Watcher
 	logName func(dir string) string
-	open    *atomic.Int64
+	open    *ledger.Account
 
 	mu    sync.Mutex
 	held  map[string]*earlyFile // by path
@@ -36,7 +38,7 @@ type earlyFile struct {
 
 // NewEarly returns an Early that watches nothing yet. logName makes the log's name of
 // its directory's; open counts the descriptors held.
-func NewEarly(w *Watcher, logName func(dir string) string, open *atomic.Int64) *Early {
+func NewEarly(w *Watcher, logName func(dir string) string, open *ledger.Account) *Early {
 	return &Early{watcher: w, logName: logName, open: open, held: map[string]*earlyFile{}}
 }
 

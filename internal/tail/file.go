@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 )
 
@@ -30,7 +32,7 @@ var errLetGo = errors.New("log file is not held any more")
 type File struct {
 	ID     position.FileID
 	newest bool // it had the log's own name when it was opened
-	open   *atomic.Int64
+	held   *ledger.Holding
 
 	mu sync.RWMutex // a descriptor in use is not closed, nor its number used after that
 	fd int
@@ -63,7 +65,7 @@ func (f *File) condemn() (busy bool) { return f.state.Or(condemned)&lent != 0 }
 
 // openFile opens path for reading without ever blocking. With follow, a symlink is
 // followed; else it is refused.
-func openFile(path string, follow bool, open *atomic.Int64) (*File, error) {
+func openFile(path string, follow bool, open *ledger.Account) (*File, error) {
 	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	if !follow {
 		flags |= unix.O_NOFOLLOW
@@ -85,8 +87,8 @@ func openFile(path string, follow bool, open *atomic.Int64) (*File, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("open %s: %w", path, ErrNotRegular)
 	}
-	open.Add(1)
-	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd, open: open}
+	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd}
+	f.held = ledger.Open(context.Background(), open, f)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.ID.Birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}
@@ -99,7 +101,7 @@ func (f *File) close() {
 	if f.fd >= 0 {
 		_ = unix.Close(f.fd)
 		f.fd = -1
-		f.open.Add(-1)
+		f.held.Close()
 	}
 }
 

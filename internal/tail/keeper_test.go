@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -33,7 +33,7 @@ func (r *reading) want(k *Keeper, generations int, lines int64) {
 
 func TestAStalledReaderHoldsNoMoreBytesThanAllowed(t *testing.T) {
 	const lines, most = 100, 5 * 100 * lineSize
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: most}
 	w := newWriter(t, 2)
 	w.write(lines)
@@ -67,7 +67,7 @@ func TestAStalledReaderHoldsNoMoreBytesThanAllowed(t *testing.T) {
 }
 
 func TestAStalledReaderHoldsNoMoreFilesThanAllowed(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxFiles: 3}
 	w := newWriter(t, 50) // all keep a name: no bytes are held
 	w.write(10)
@@ -87,7 +87,7 @@ func TestAStalledReaderHoldsNoMoreFilesThanAllowed(t *testing.T) {
 }
 
 func TestWhatIsPastTheBoundAtTheStartIsLetGo(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxFiles: 2}
 	w := newWriter(t, 50)
 	w.write(10)
@@ -103,7 +103,7 @@ func TestWhatIsPastTheBoundAtTheStartIsLetGo(t *testing.T) {
 }
 
 func TestAResumedGenerationIsCountedFromItsCursor(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	w := newWriter(t, 50)
 	w.write(10)
 	first := read(t, w, nil, &open)
@@ -129,7 +129,7 @@ func TestAResumedGenerationIsCountedFromItsCursor(t *testing.T) {
 
 func TestAQuietLogThatHoldsTheOldestPaysFirst(t *testing.T) {
 	const lines, most = 100, 3 * 100 * lineSize
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: most}
 	quiet, busy := newWriter(t, 1), newWriter(t, 1)
 	quiet.write(lines)
@@ -160,7 +160,7 @@ func TestAQuietLogThatHoldsTheOldestPaysFirst(t *testing.T) {
 }
 
 func TestAFileThatLosesItsNameLaterIsFoundBySweeping(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 3)
 	w.write(10)
@@ -181,7 +181,7 @@ func TestAFileThatLosesItsNameLaterIsFoundBySweeping(t *testing.T) {
 }
 
 func TestAGenerationWhoseWriterMayGoOnIsKept(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 1)
 	w.write(10)
@@ -196,7 +196,7 @@ func TestAGenerationWhoseWriterMayGoOnIsKept(t *testing.T) {
 }
 
 func TestAGenerationReadToItsEndIsNoLoss(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 1)
 	w.write(10)
@@ -217,7 +217,7 @@ func TestAGenerationReadToItsEndIsNoLoss(t *testing.T) {
 }
 
 func TestAnIdleTailerWhoseGenerationWentIsReady(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 1)
 	put(t, w.path, "a line without its end")
@@ -238,7 +238,7 @@ func TestAnIdleTailerWhoseGenerationWentIsReady(t *testing.T) {
 }
 
 func TestATailerThatFindsARotationReadsOnThoughItsGenerationGoesWithThat(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 1)
 	put(t, w.path, "a line without its end")
@@ -254,7 +254,7 @@ func TestATailerThatFindsARotationReadsOnThoughItsGenerationGoesWithThat(t *test
 }
 
 func TestAReaderCannotAdvancePastAGenerationThatItHasNotRead(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxFiles: 2}
 	w := newWriter(t, 50)
 	w.write(10)
@@ -272,7 +272,7 @@ func TestAReaderCannotAdvancePastAGenerationThatItHasNotRead(t *testing.T) {
 }
 
 func TestTextInItsReadersHandsIsReadOrLostNotBoth(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 1}
 	w := newWriter(t, 1)
 	w.write(10)
@@ -304,7 +304,7 @@ func TestTextInItsReadersHandsIsReadOrLostNotBoth(t *testing.T) {
 }
 
 func TestALogClosedWithTextInHandLeavesNoDescriptor(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	w := newWriter(t, 1)
 	w.write(10)
 	r := read(t, w, &Keeper{MaxBytes: 1}, &open)
@@ -327,7 +327,7 @@ func TestALogClosedWithTextInHandLeavesNoDescriptor(t *testing.T) {
 
 func TestATailerThatWaitsForMemoryGoesOnBehindTheGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var open atomic.Int64
+		var open ledger.Account
 		k := &Keeper{MaxBytes: 1}
 		w := newWriter(t, 1)
 		w.write(10)
@@ -358,7 +358,7 @@ func TestATailerThatWaitsForMemoryGoesOnBehindTheGap(t *testing.T) {
 }
 
 func TestATailerThatReadsWhileItsGenerationsGoLosesNoCount(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxBytes: 3 * 500 * lineSize}
 	var writers []*writer
 	var readings []*reading
@@ -432,7 +432,7 @@ func TestATailerThatReadsWhileItsGenerationsGoLosesNoCount(t *testing.T) {
 }
 
 func TestLogsThatHoldNothingOldCostNothing(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	k := &Keeper{MaxFiles: 100}
 	var rs []*reading
 	var ws []*writer
@@ -461,7 +461,7 @@ func TestLogsThatHoldNothingOldCostNothing(t *testing.T) {
 }
 
 func TestEnforcingMayBeLeftToSomebodyElse(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	grown := 0
 	k := &Keeper{MaxFiles: 1, Grown: func() { grown++ }}
 	w := newWriter(t, 50)
@@ -480,7 +480,7 @@ func TestEnforcingMayBeLeftToSomebodyElse(t *testing.T) {
 }
 
 func TestAClaimedGenerationThatIsLetGoIsDone(t *testing.T) {
-	var open atomic.Int64
+	var open ledger.Account
 	w := newWriter(t, 50)
 	w.write(10)
 	r := readWith(t, w, Options{

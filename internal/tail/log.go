@@ -21,11 +21,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 )
 
@@ -47,7 +47,7 @@ type Options struct {
 	// Unclaim gives a generation back that was claimed and is not read.
 	Unclaim func(id position.FileID, start int64)
 	// Open counts the descriptors held, for the books.
-	Open *atomic.Int64
+	Open *ledger.Account
 	// Keeper, if set, bounds what rotated-away generations are held of all Logs that
 	// have it.
 	Keeper *Keeper

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
@@ -82,7 +82,7 @@ type reading struct {
 	gaps      int
 }
 
-func read(t *testing.T, w *writer, k *Keeper, open *atomic.Int64) *reading {
+func read(t *testing.T, w *writer, k *Keeper, open *ledger.Account) *reading {
 	t.Helper()
 	return readWith(t, w, Options{History: true, Keeper: k, Open: open})
 }

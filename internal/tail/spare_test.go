@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // limited runs fn with room for so many more logs.
@@ -49,7 +50,7 @@ func limited(t *testing.T, more int, fn func()) {
 
 func TestLogsLeaveDescriptorsToTheRest(t *testing.T) {
 	dir := t.TempDir()
-	var open atomic.Int64
+	var open ledger.Account
 	var held []*File
 	defer func() {
 		for _, f := range held {
@@ -85,7 +86,7 @@ func TestAGenerationWithoutADescriptorIsOpenedLater(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var open atomic.Int64
+	var open ledger.Account
 	l := NewLog(path, Options{History: true, Open: &open})
 	defer l.Close()
 	limited(t, 2, func() {

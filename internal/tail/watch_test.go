@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/task"
 )
 
@@ -75,7 +76,8 @@ func TestANameThatAppearsIsReported(t *testing.T) {
 func TestAWriteIsReportedOncePerArming(t *testing.T) {
 	w, path := watch(t), filepath.Join(t.TempDir(), "a.log")
 	put(t, path, "1")
-	var open, hints atomic.Int64
+	var open ledger.Account
+	var hints atomic.Int64
 	f, err := openFile(path, false, &open)
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +129,8 @@ func TestTwoLogsOfOneFileAreBothHinted(t *testing.T) {
 	if err := os.Link(path, link); err != nil {
 		t.Fatal(err)
 	}
-	var open, hints atomic.Int64
+	var open ledger.Account
+	var hints atomic.Int64
 	var files []*File
 	for _, name := range []string{path, link, path} {
 		f, err := openFile(name, false, &open)
@@ -178,7 +181,7 @@ func TestADirectoryMadeAgainIsWatchedAnew(t *testing.T) {
 
 func TestALogThatIsGoneBeforeItIsAskedForIsHeld(t *testing.T) {
 	w, root := watch(t), t.TempDir()
-	var open atomic.Int64
+	var open ledger.Account
 	early := NewEarly(w, func(dir string) string { return dir + ".log" }, &open)
 	defer early.Close()
 	if err := early.Watch(root); err != nil {
@@ -210,7 +213,7 @@ func TestALogThatIsGoneBeforeItIsAskedForIsHeld(t *testing.T) {
 
 func TestWhatNobodyAsksForIsLetGo(t *testing.T) {
 	w, root := watch(t), t.TempDir()
-	var open atomic.Int64
+	var open ledger.Account
 	early := NewEarly(w, func(dir string) string { return dir + ".log" }, &open)
 	put(t, filepath.Join(root, "x.log"), "")
 	early.hold(filepath.Join(root, "x.log"))

@@ -38,7 +38,7 @@ type Scope struct {
 
 	mu       sync.Mutex
 	closed   bool
-	live     map[string]int // by goroutine name
+	live     map[*running]struct{}
 	children map[*Scope]struct{}
 	changed  chan struct{} // closed and replaced when a goroutine ends
 }
@@ -52,7 +52,7 @@ func newScope(ctx context.Context, name string, log *slog.Logger, panics *atomic
 	ctx, cancel := context.WithCancel(ctx)
 	return &Scope{
 		name: name, ctx: ctx, cancel: cancel, log: log, panics: panics, parent: parent,
-		live: map[string]int{}, children: map[*Scope]struct{}{}, changed: make(chan struct{}),
+		live: map[*running]struct{}{}, children: map[*Scope]struct{}{}, changed: make(chan struct{}),
 	}
 }
 
@@ -85,13 +85,21 @@ func (s *Scope) Go(name string, fn func(ctx context.Context)) bool {
 	if s.closed {
 		return false
 	}
-	s.live[name]++
-	go s.run(name, fn)
+	r := &running{name, time.Now()}
+	s.live[r] = struct{}{}
+	go s.run(r, fn)
 	return true
 }
 
-func (s *Scope) run(name string, fn func(context.Context)) {
-	defer s.ended(name)
+// running is one goroutine.
+type running struct {
+	name  string
+	since time.Time
+}
+
+func (s *Scope) run(r *running, fn func(context.Context)) {
+	name := r.name
+	defer s.ended(r)
 	labels := pprof.Labels("owner", s.name+"/"+name)
 	pprof.Do(s.ctx, labels, func(ctx context.Context) {
 		for !s.guarded(ctx, name, fn) {
@@ -117,12 +125,10 @@ func (s *Scope) guarded(ctx context.Context, name string, fn func(context.Contex
 	return true
 }
 
-func (s *Scope) ended(name string) {
+func (s *Scope) ended(r *running) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live[name]--; s.live[name] == 0 {
-		delete(s.live, name)
-	}
+	delete(s.live, r)
 	s.signal()
 }
 
@@ -181,8 +187,12 @@ func (s *Scope) forget(c *Scope) {
 }
 
 func (s *Scope) names() []string {
+	count := map[string]int{}
+	for r := range s.live {
+		count[r.name]++
+	}
 	var out []string
-	for name, n := range s.live {
+	for name, n := range count {
 		out = append(out, fmt.Sprintf("%s/%s (%d)", s.name, name, n))
 	}
 	slices.Sort(out)
@@ -193,14 +203,33 @@ func (s *Scope) names() []string {
 // Scopes that were named alike add up.
 func (s *Scope) Census() map[string]int {
 	out := map[string]int{}
+	for owner, o := range s.Owners() {
+		out[owner] = o.Live
+	}
+	return out
+}
+
+// Owner is what one owner has running.
+type Owner struct {
+	Live   int
+	Oldest time.Time // when the oldest of them was started
+}
+
+// Owners is the census with ages.
+func (s *Scope) Owners() map[string]Owner {
+	out := map[string]Owner{}
 	s.census(out)
 	return out
 }
 
-func (s *Scope) census(out map[string]int) {
+func (s *Scope) census(out map[string]Owner) {
 	s.mu.Lock()
-	for name, n := range s.live {
-		out[s.name+"/"+name] += n
+	for r := range s.live {
+		o := out[s.name+"/"+r.name]
+		if o.Live++; o.Live == 1 || r.since.Before(o.Oldest) {
+			o.Oldest = r.since
+		}
+		out[s.name+"/"+r.name] = o
 	}
 	children := make([]*Scope, 0, len(s.children))
 	for c := range s.children {

@@ -35,6 +35,23 @@ func TestCloseEndsEverythingBeneath(t *testing.T) {
 	})
 }
 
+func TestTheAgeOfAnOwnerIsThatOfItsOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := NewRoot(t.Context(), "agent", quiet())
+		wait := func(ctx context.Context) { <-ctx.Done() }
+		began := time.Now()
+		root.Child("streams").Go("stream", wait)
+		Sleep(t.Context(), time.Minute)
+		root.Child("streams").Go("stream", wait)
+		if o := root.Owners()["agent/streams/stream"]; o.Live != 2 || !o.Oldest.Equal(began) {
+			t.Errorf("%+v, want 2 since %v", o, began)
+		}
+		if err := root.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestCloseNamesTheStragglers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := NewRoot(t.Context(), "agent", quiet())

@@ -177,8 +177,8 @@ func (w *world) settled() {
 	w.t.Helper()
 	harness.Eventually(w.t, 30*time.Second, "no container", func() (bool, string) {
 		m := w.agent.Metrics(w.t)
-		n, open := m.Sum("log_capturer_containers_monitored"), m.Sum("log_capturer_descriptors")
-		return n == 0 && open <= 1, fmt.Sprintf("%.0f containers, %.0f descriptors", n, open)
+		n, open := m.Sum("log_capturer_containers_monitored"), m.Open()
+		return n == 0 && open <= 1, fmt.Sprintf("%.0f containers, %d descriptors", n, open)
 	})
 }
 

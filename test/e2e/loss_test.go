@@ -146,7 +146,7 @@ func (r *reading) letsGo() (after census) {
 }
 
 // metric waits until a counter of the agent is at least least; from any goroutine.
-func (r *reading) metric(name string, least float64) error {
+func (r *reading) metric(name string, least float64, labels ...string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(40 * time.Second); ; <-tick.C {
@@ -154,7 +154,7 @@ func (r *reading) metric(name string, least float64) error {
 		if err != nil {
 			return err
 		}
-		n := m.Sum(name)
+		n := m.Sum(name, labels...)
 		if n >= least {
 			return nil
 		}
@@ -210,11 +210,16 @@ func TestSilentContainersAreReopenedAHundredTimes(t *testing.T) {
 					if err := r.agent.StartProcess(); err != nil {
 						return err
 					}
-					opened := "log_capturer_descriptors"
-					if r.read == "poll" {
-						opened = "log_capturer_container_polls_total"
+					var err error
+					switch r.read {
+					case "file":
+						err = r.metric("log_capturer_descriptors", boxes, `kind="json_file"`)
+					case "stream":
+						err = r.metric("log_capturer_descriptors", boxes, `kind="engine_stream"`)
+					default:
+						err = r.metric("log_capturer_container_polls_total", boxes)
 					}
-					if err := r.metric(opened, boxes); err != nil {
+					if err != nil {
 						return err
 					}
 				}

@@ -25,7 +25,7 @@ func (w *world) census() (census, error) {
 	}
 	return census{
 		owned:       int(m.Sum("log_capturer_task_goroutines")),
-		descriptors: int(m.Sum("log_capturer_descriptors")),
+		descriptors: m.Open(),
 		goroutines:  int(m.Sum("log_capturer_goroutines")),
 		fds:         int(m.Sum("process_open_fds")),
 	}, nil

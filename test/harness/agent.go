@@ -296,6 +296,15 @@ func (a *AgentProcess) Scrape() (Metrics, error) {
 	return parseMetrics(body)
 }
 
+// Open returns the descriptors that are held for logs and for the engine's streams.
+func (m Metrics) Open() int {
+	sum := 0.0
+	for _, kind := range []string{"json_file", "log_file", "engine_stream"} {
+		sum += m.Sum("descriptors", `kind="`+kind+`"`)
+	}
+	return int(sum)
+}
+
 // Sum adds up the series of a metric, with or without its prefix log_capturer_,
 // that have all of these labels, each as `key="value"`.
 func (m Metrics) Sum(name string, labels ...string) float64 {

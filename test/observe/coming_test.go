@@ -4,10 +4,6 @@ import "testing"
 
 // coming are metrics that the dashboards and rules use and that the agent does not have yet.
 var coming = map[string]bool{
-	"log_capturer_goroutines_expected":    true,
-	"log_capturer_owner_goroutines":       true,
-	"log_capturer_held":                   true,
-	"log_capturer_unclosed_total":         true,
 	"log_capturer_leak_alarms_total":      true,
 	"log_capturer_leak_growth_per_minute": true,
 	"log_capturer_health_status":          true,

@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // MaxBody is how much of an answer is read, in bytes; the rest is not waited for.
@@ -48,7 +50,12 @@ type Client struct {
 	transport *http.Transport
 	life      context.Context
 	end       context.CancelFunc
+
+	connections ledger.Account
 }
+
+// Connections are those that are open.
+func (c *Client) Connections() *ledger.Account { return &c.connections }
 
 // Answer is what the other side said.
 type Answer struct {
@@ -163,7 +170,11 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)()
 	dialer := net.Dialer{Timeout: c.opts.Timeout, KeepAlive: 30 * time.Second}
-	return dialer.DialContext(ctx, network, address)
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Conn(ctx, &c.connections, conn), nil
 }
 
 func (c *Client) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {

@@ -33,6 +33,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/httpsink"
@@ -105,6 +106,12 @@ func New(cfg Config, deps sink.Deps) (*Sink, error) {
 	}
 	return s, nil
 }
+
+// Connections are those that are open to Loki.
+func (s *Sink) Connections() *ledger.Account { return s.client.Connections() }
+
+// Endpoint is the URL that is pushed to, without secrets.
+func (s *Sink) Endpoint() string { return s.client.URL() }
 
 // Send delivers the views as the contract says. Entries of one stream are sent in the
 // order of the views. Its errors name the operation, the URL without credentials, what

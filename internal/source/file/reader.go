@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -22,8 +23,8 @@ const keptDone = 8
 
 // Stats counts what went wrong. It is shared by all readers of an Opener.
 type Stats struct {
-	Truncated   atomic.Int64 // lines cut at max_line
-	Descriptors atomic.Int64 // log files held open now
+	Truncated   atomic.Int64   // lines cut at max_line
+	Descriptors ledger.Account // log files held open now
 }
 
 // Opener opens readers of log files.

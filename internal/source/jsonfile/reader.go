@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/replay"
@@ -28,8 +29,8 @@ const maxRecord = 1 << 20
 
 // Stats counts what the readers of an Opener did.
 type Stats struct {
-	Truncated   atomic.Int64 // lines cut at max_line
-	Descriptors atomic.Int64 // json-files held open now
+	Truncated   atomic.Int64   // lines cut at max_line
+	Descriptors ledger.Account // json-files held open now
 }
 
 // Opener opens readers of json-files.

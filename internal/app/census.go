@@ -1,0 +1,184 @@
+package app
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
+	"github.com/logcapturer/log_capturer/internal/ledger/census"
+	"github.com/logcapturer/log_capturer/internal/metrics"
+)
+
+// Scopes and tasks of the monitors, as the ledger names them.
+const (
+	containersScope = "agent/sources/containers"
+	filesScope      = "agent/sources/files"
+	sinksScope      = "agent/delivery/sinks/"
+)
+
+// books is what the agent holds, and what it should hold.
+type books struct {
+	census.Census
+	// tasks add to the formula: how many goroutines there should be of each owner now.
+	tasks []func(map[string]int)
+	// accounts add the accounts of a part.
+	accounts []func() []census.Entry
+
+	mu    sync.Mutex
+	last  ledger.Snapshot
+	taken time.Time
+}
+
+// openBooks prepares the ledger. Parts add to it as they are built.
+func (a *agent) openBooks() {
+	b := &a.books
+	b.Tasks, b.Started, b.DataDir = a.root, time.Now(), a.cfg.DataDir
+	b.Component = componentOf
+	b.BatchBytes = a.arena.Used
+	b.Components = func() []ledger.ComponentState { return nil }
+	b.Expected = func() map[string]int {
+		formula := map[string]int{}
+		for _, add := range b.tasks {
+			add(formula)
+		}
+		return formula
+	}
+	b.Accounts = func() (all []census.Entry) {
+		for _, entries := range b.accounts {
+			all = append(all, entries()...)
+		}
+		return all
+	}
+	b.tasks = append(b.tasks, a.ownTasks)
+	b.accounts = append(b.accounts, a.ownAccounts)
+}
+
+// ownTasks are those of the parts that every agent has.
+func (a *agent) ownTasks(formula map[string]int) {
+	for _, name := range []string{"positions", "dispatcher", "deadletters"} {
+		formula["agent/delivery/"+name] = 1
+	}
+	for _, lane := range a.dispatcher.Lanes() {
+		formula[sinksScope+lane.Name()+"/lane"] = 1
+		formula[sinksScope+lane.Name()+"/spool"] = 1
+	}
+	formula[census.ServerOwner] = len(a.servers)
+	formula["agent/sources/canary"] = 1
+	if a.watcher != nil {
+		formula["agent/sources/watcher"] = 1
+	}
+	if a.again.Load != nil {
+		formula["agent/serving/reload"] = 1
+	}
+	if a.cfg.WatchConfig && a.again.Path != "" {
+		formula["agent/serving/watch_config"] = 1
+	}
+}
+
+func (a *agent) ownAccounts() []census.Entry {
+	all := []census.Entry{{Owner: "agent/delivery/positions", Kind: census.Ticker, Account: &a.store.Tickers, Expected: exactly(1)}}
+	for _, s := range a.servers {
+		all = append(all, census.Entry{Owner: census.ServerOwner, Kind: census.Connection, Account: &s.Connections, Endpoint: s.Addr()})
+	}
+	for _, lane := range a.dispatcher.Lanes() {
+		// One is used at a time; another may be ending.
+		if s, ok := lane.Sink().(connected); ok {
+			all = append(all, census.Entry{
+				Owner: sinksScope + lane.Name() + "/lane", Kind: census.Connection,
+				Account: s.Connections(), Expected: exactly(2), Endpoint: s.Endpoint(),
+			})
+		}
+	}
+	return all
+}
+
+// connected is a sink that speaks HTTP.
+type connected interface {
+	Connections() *ledger.Account
+	// Endpoint is the URL without secrets.
+	Endpoint() string
+}
+
+func exactly(n int) func() int { return func() int { return n } }
+
+// componentOf tells to which component an owner belongs, or a function of ours.
+func componentOf(owner string) string {
+	if name, ok := strings.CutPrefix(owner, sinksScope); ok {
+		name, _, _ = strings.Cut(name, "/")
+		return "sink." + name
+	}
+	for _, of := range []struct{ prefix, component string }{
+		{containersScope, "container_monitor"}, {filesScope, "file_monitor"},
+		{"agent/sources/canary", "canary"}, {"agent/serving", "server"},
+		{"internal/docker", "container_monitor"}, {"internal/discover", "container_monitor"},
+		{"internal/source/dockerapi", "container_monitor"}, {"internal/source/jsonfile", "container_monitor"},
+		{"github.com/moby/", "container_monitor"}, {"internal/source/file", "file_monitor"},
+		{"internal/canary", "canary"}, {"internal/httpapi", "server"}, {"internal/sink", "sinks"},
+	} {
+		if strings.HasPrefix(owner, of.prefix) {
+			return of.component
+		}
+	}
+	return "agent"
+}
+
+// censusAge is for how long the metrics use the same census.
+const censusAge = time.Second
+
+// recent returns a census that is at most censusAge old.
+func (b *books) recent() ledger.Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.taken) > censusAge {
+		b.last, _ = b.Take() // what could not be counted is not told
+		b.taken = time.Now()
+	}
+	return b.last
+}
+
+func (a *agent) ledgerMetrics() {
+	a.one(gauge, "goroutines_expected", "Goroutines that there should be: the formula of docs/architecture.md, and those of open connections.", func() float64 {
+		_, expected := a.books.Goroutines()
+		return float64(expected)
+	})
+	perOwner := func(kind prometheus.ValueType, name, help string, labels []string, values func(ledger.Snapshot, map[[2]string]float64)) {
+		a.metrics.Func(kind, name, help, labels, func() (out []metrics.Sample) {
+			sums := map[[2]string]float64{}
+			values(a.books.recent(), sums)
+			for key, sum := range sums {
+				out = append(out, metrics.Sample{Labels: key[:len(labels)], Value: sum})
+			}
+			return out
+		})
+	}
+	perOwner(gauge, "owner_goroutines", "All goroutines by who started them, those of libraries too.", []string{"owner"}, func(s ledger.Snapshot, sums map[[2]string]float64) {
+		for _, o := range s.Goroutines.Owners {
+			sums[[2]string{o.Owner}] += float64(o.Count)
+		}
+	})
+	perOwner(gauge, "held", "What is open, by who holds it and kind.", []string{"owner", "kind"}, func(s ledger.Snapshot, sums map[[2]string]float64) {
+		for _, h := range s.Held {
+			sums[[2]string{h.Owner, h.Kind}] += float64(h.Count)
+		}
+	})
+	perOwner(counter, "unclosed_total", "What was collected by the garbage collector without having been closed; each is a bug.", []string{"kind"}, func(s ledger.Snapshot, sums map[[2]string]float64) {
+		for _, h := range s.Held {
+			sums[[2]string{h.Kind}] += float64(h.Unclosed)
+		}
+	})
+	perOwner(gauge, "descriptors", "Descriptors by kind.", []string{"kind"}, func(s ledger.Snapshot, sums map[[2]string]float64) {
+		for kind, n := range s.Descriptors.Kinds {
+			sums[[2]string{kind}] += float64(n)
+		}
+	})
+	a.one(gauge, "heap_live_bytes", "Heap that was reachable when the last collection ended.", func() float64 { return float64(a.books.recent().Heap.LiveBytes) })
+}
+
+// monitorTasks adds what every monitor runs to the formula.
+func monitorTasks(scope string, formula map[string]int) {
+	maps.Copy(formula, map[string]int{scope + "/discover": 1, scope + "/pool": 1, scope + "/readers/file": workers})
+}
