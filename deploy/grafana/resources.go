@@ -36,7 +36,7 @@ func resources() Dashboard {
 				}},
 				{8, []panel{
 					{kind: lines, width: 8, title: "Garbage collections", unit: "cpm", help: "A minute. One every two minutes is the least.", queries: []query{{`60 * rate(go_gc_duration_seconds_count{@i}[@r])`, "{{instance}}"}}},
-					{kind: lines, width: 8, title: "Longest pause", unit: "s", help: "The longest pause of a collection that is remembered.", queries: []query{{`go_gc_duration_seconds{@i,quantile="1"}`, "{{instance}}"}}},
+					{kind: lines, width: 8, title: "Longest pause", unit: "s", help: "The longest pause of a collection that is remembered.", queries: []query{{`max by (instance) (go_gc_duration_seconds{@i})`, "{{instance}}"}}},
 					{kind: lines, width: 8, title: "Allocation", unit: "Bps", help: "Bytes allocated on the heap, a second. It does not depend on the number of lines.", queries: []query{{`rate(go_memstats_alloc_bytes_total{@i}[@r])`, "{{instance}}"}}},
 				}},
 			}},

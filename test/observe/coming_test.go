@@ -17,3 +17,6 @@ func TestWhatHasComeIsNotComing(t *testing.T) {
 		}
 	}
 }
+
+// comingCommands are commands that the runbooks name and that the agent does not have yet.
+var comingCommands = map[string]bool{"health": true, "diagnose": true}
