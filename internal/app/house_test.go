@@ -85,7 +85,7 @@ var allowed = map[string][]string{
 	"tail":              {"ledger", "record", "position", "source"},
 	"source/jsonfile":   {"ledger", "replay", "record", "position", "source", "tail"},
 	"source/file":       {"ledger", "record", "position", "source", "tail"},
-	"source/dockerapi":  {"replay", "record", "position", "source", "docker", "task"},
+	"source/dockerapi":  {"ledger", "replay", "record", "position", "source", "docker", "task"},
 	"docker":            {"record", "ledger"},
 	"docker/dockertest": {"docker"},
 	"discover":          {"record", "source", "docker", "units", "task"},

@@ -53,6 +53,13 @@ func Open[T any](ctx context.Context, a *Account, object *T) *Holding {
 // OwnerLabel is the pprof label with which package task says whose a goroutine is.
 const OwnerLabel = "owner"
 
+// For returns life with the owner that ctx has: what is opened in it is that one's, though
+// it may live longer.
+func For(life, ctx context.Context) context.Context {
+	owner, _ := pprof.Label(ctx, OwnerLabel)
+	return pprof.WithLabels(life, pprof.Labels(OwnerLabel, owner))
+}
+
 // Close notes that what is held was closed; it may be called twice.
 func (h *Holding) Close() {
 	if h.ended.CompareAndSwap(false, true) {

@@ -17,6 +17,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/httpapi"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 const (
@@ -294,6 +297,15 @@ func (a *AgentProcess) Scrape() (Metrics, error) {
 		return nil, err
 	}
 	return parseMetrics(body)
+}
+
+// Resources returns a census of what the agent holds.
+func (a *AgentProcess) Resources() (s ledger.Snapshot, err error) {
+	body, err := a.get(httpapi.PathResources)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(body), &s)
 }
 
 // Open returns the descriptors that are held for logs and for the engine's streams.

@@ -56,9 +56,9 @@ type Census struct {
 	sites sites
 }
 
-// runtimeGoroutines are those of the runtime that a profile shows: the collector's helpers
-// are not among them; the finalizer's and the signal handler's are.
-const runtimeGoroutines = 2
+// runtimeGoroutines are those that nobody of ours starts: main's, os/signal's, and the one
+// of signal.NotifyContext.
+const runtimeGoroutines = 3
 
 // Take counts. The error tells what could not be counted; the rest is there.
 func (c *Census) Take() (ledger.Snapshot, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/replay"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
@@ -127,7 +128,7 @@ func (r *Reader) through(t source.Target) bool {
 // is where reading begins, and the engine need not search for the time; if not, or if it
 // cannot be had, the engine searches.
 func (r *Reader) seed(ctx context.Context, t source.Target) {
-	life, abort := context.WithTimeout(r.life, 30*time.Second)
+	life, abort := context.WithTimeout(ledger.For(r.life, ctx), 30*time.Second)
 	defer abort()
 	defer context.AfterFunc(ctx, abort)()
 	body, err := r.opener.Engine.Logs(life, t.Container.ID, docker.LogOptions{Tail: 1})
@@ -166,7 +167,7 @@ func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*st
 		s.window = r.nextWindow(follow)
 		options.Tail = s.window
 	}
-	life, abort := context.WithCancel(r.life)
+	life, abort := context.WithCancel(ledger.For(r.life, ctx))
 	stop := context.AfterFunc(ctx, abort)
 	body, err := r.opener.Engine.Logs(life, t.Container.ID, options)
 	stop()
