@@ -49,6 +49,39 @@ func TestGoStatementsStandInTaskAlone(t *testing.T) {
 	}
 }
 
+// A ticker that nobody stops goes on for ever. Those of package ledger are counted.
+func TestTickersStandInTheLedgerAlone(t *testing.T) {
+	for path, file := range sources(t) {
+		if n := tickers(file); n > 0 && !strings.HasPrefix(path, "internal/ledger/") {
+			t.Errorf("%s makes %d tickers; use ledger.NewTicker", path, n)
+		}
+	}
+}
+
+func TestTheCheckSeesATicker(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nfunc f() { t := time.NewTicker(1); <-time.Tick(1) }", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := tickers(file); n != 2 {
+		t.Fatalf("%d of 2 planted tickers were found", n)
+	}
+}
+
+func tickers(file *ast.File) (n int) {
+	ast.Inspect(file, func(node ast.Node) bool {
+		call, ok := node.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if pkg, ok := call.X.(*ast.Ident); ok && pkg.Name == "time" && (call.Sel.Name == "NewTicker" || call.Sel.Name == "Tick") {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 func TestTheCheckSeesAGoStatement(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nfunc f() { if true { go f() } }", 0)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
+	"github.com/logcapturer/log_capturer/internal/tail"
 )
 
 const (
@@ -159,15 +160,24 @@ type containerParts struct {
 	files   *jsonfile.Stats
 	streams *dockerapi.Stats
 	keeper  keeper
+	early   *tail.Early // nil: nothing is caught before it is announced
 }
 
 // accounts are what the container monitor holds.
 func (c containerParts) accounts() []census.Entry {
 	const readers, discovery = containersScope + "/readers", containersScope + "/discover"
 	streams := func() int { return 2*c.pool.Figures().Slots + pool.Pollers } // one more each while it is replaced
+	files := func() int {
+		n := c.pool.Figures().Open
+		if c.early != nil {
+			n += c.early.Held()
+		}
+		return n
+	}
 	calls := func() int { return int(c.engine.OpenStreams()) + docker.IdleConns + pool.Pollers }
 	return []census.Entry{
-		{Owner: readers, Kind: census.JSONFile, Account: &c.files.Descriptors},
+		{Owner: readers, Kind: census.JSONFile, Account: &c.files.Descriptors, Expected: files},
+		{Owner: containersScope + "/pool", Kind: census.Reader, Count: func() int { return c.pool.Figures().Jobs }, Expected: func() int { return c.pool.Figures().Wanted }},
 		{Owner: readers, Kind: census.EngineStream, Account: &c.engine.LogStreams, Expected: streams, Endpoint: c.engine.Host()},
 		{Owner: discovery, Kind: census.EngineStream, Account: &c.engine.EventStreams, Expected: exactly(1), Endpoint: c.engine.Host()},
 		{Owner: containersScope, Kind: census.Connection, Account: &c.engine.Connections, Expected: calls, Endpoint: c.engine.Host()},
@@ -234,7 +244,8 @@ func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
 	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Figures().Targets[source.File]) })
 	a.books.accounts = append(a.books.accounts, func() []census.Entry {
 		return []census.Entry{
-			{Owner: filesScope + "/readers", Kind: census.LogFile, Account: &stats.Descriptors},
+			{Owner: filesScope + "/readers", Kind: census.LogFile, Account: &stats.Descriptors, Expected: func() int { return p.Figures().Open }},
+			{Owner: filesScope + "/pool", Kind: census.Reader, Count: func() int { return p.Figures().Jobs }, Expected: func() int { return p.Figures().Wanted }},
 			{Owner: filesScope + "/pool", Kind: census.Ticker, Account: &p.Tickers, Expected: exactly(1)},
 		}
 	})

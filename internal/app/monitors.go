@@ -62,7 +62,7 @@ func (a *agent) buildContainers(hostname string) error {
 	p.Streams, p.PollInterval = cfg.Streams.Max, cfg.PollInterval.Std()
 	monitored := pool.New(p)
 	a.statuses = append(a.statuses, monitored.Statuses)
-	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper})
+	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper, early})
 	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
 		monitorTasks(containersScope, formula)
 		formula[containersScope+"/readers/poll"] = pool.Pollers

@@ -106,6 +106,7 @@ type Pool struct {
 
 	mu           sync.Mutex
 	jobs         map[string]*job
+	wanted       int // targets of the last Apply
 	files, polls *crew
 	later        alarms // jobs that settle
 	blocked      blocked
@@ -156,6 +157,7 @@ func (p *Pool) apply(targets []source.Target) (fresh []*job) {
 	if p.closed {
 		return nil
 	}
+	p.wanted = len(targets)
 	wanted := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		id := t.Source.ID

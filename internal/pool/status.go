@@ -53,6 +53,7 @@ type (
 	holding  interface {
 		Held() (files int, bytes int64)
 	}
+	open interface{ Open() int }
 	troubled interface {
 		Trouble() (since time.Time, err error)
 	}
@@ -118,6 +119,9 @@ type Figures struct {
 	Slots, MaxSlots int
 	// Evictions are streams that were ended for another container, by reason.
 	Evictions map[string]int64
+	// Jobs are all there are, and Wanted how many there should be: one for each target, and
+	// those of former ones that end. Open are the files that their readers hold open.
+	Jobs, Wanted, Open int
 	// Fallen are containers whose file cannot be read any more.
 	Fallen int
 	// Failing are targets that could not be opened or read for failingAfter; Failure is the
@@ -134,13 +138,20 @@ func (p *Pool) Figures() Figures {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := Figures{
-		Targets: map[source.Mode]int{}, Slots: len(p.slots.holders), MaxSlots: p.slots.max,
+		Wanted: p.wanted, Targets: map[source.Mode]int{}, Slots: len(p.slots.holders), MaxSlots: p.slots.max,
 		Evictions: map[string]int64{"idle": p.slots.idle, "volume": p.slots.volume},
 	}
 	now := time.Now()
 	for _, j := range p.jobs {
 		j.mu.Lock()
 		f.Targets[j.mode]++
+		f.Jobs++
+		if j.left {
+			f.Wanted++
+		}
+		if r, ok := j.reader.(open); ok {
+			f.Open += r.Open()
+		}
 		if j.fallen.reason != "" {
 			f.Fallen++
 		}

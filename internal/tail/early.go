@@ -95,6 +95,18 @@ func (e *Early) Take(path string) *File {
 	return f
 }
 
+// Held returns how many files are held that nobody has asked for.
+func (e *Early) Held() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.held {
+		if h.file != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // expire lets go of what is too old or too much; a file that was taken stays known
 // for as long, so that a late event does not hold it again.
 func (e *Early) expire(now time.Time) {

@@ -25,12 +25,16 @@ const (
 	EngineStream = "engine_stream"
 	Connection   = "connection"
 	Ticker       = "ticker"
+	// Reader is a log that is read, or to be read.
+	Reader = "reader"
 )
 
 // Entry is an account, and whose it is.
 type Entry struct {
 	Owner, Kind string
 	Account     *ledger.Account
+	// Count is asked where there is no account: of a register, for example.
+	Count func() int
 	// Expected is what the load explains; nil = not known.
 	Expected func() int
 	Endpoint string
@@ -85,9 +89,12 @@ func (c *Census) Take() (ledger.Snapshot, error) {
 }
 
 func (c *Census) held(e Entry) ledger.Held {
-	h := ledger.Held{
-		Owner: e.Owner, Component: c.Component(e.Owner), Kind: e.Kind, Endpoint: e.Endpoint,
-		Count: int(e.Account.Load()), Expected: -1, Oldest: e.Account.Oldest().UTC(), Unclosed: e.Account.Unclosed(),
+	h := ledger.Held{Owner: e.Owner, Component: c.Component(e.Owner), Kind: e.Kind, Endpoint: e.Endpoint, Expected: -1}
+	if e.Account != nil {
+		h.Count, h.Oldest, h.Unclosed = int(e.Account.Load()), e.Account.Oldest().UTC(), e.Account.Unclosed()
+	}
+	if e.Count != nil {
+		h.Count = e.Count()
 	}
 	if e.Expected != nil {
 		h.Expected = e.Expected()

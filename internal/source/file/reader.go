@@ -106,6 +106,9 @@ func (r *Reader) Close() {
 	r.Log.Close()
 }
 
+// Open returns how many generations of the log are held open, for the ledger.
+func (r *Reader) Open() int { return r.Log.Held() }
+
 // Cursor implements source.Reader.
 func (r *Reader) Cursor() position.Cursor {
 	pos := r.Pos()

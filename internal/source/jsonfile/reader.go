@@ -388,6 +388,9 @@ func (r *Reader) emitJoined(b *record.Batch, p *part, output record.Output) {
 // strip removes the carriage return that a terminal, or Windows, puts before a newline.
 func strip(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\r")) }
 
+// Open returns how many generations of the log are held open, for the ledger.
+func (r *Reader) Open() int { return r.Log.Held() }
+
 // Cursor implements source.Reader. While a line is incomplete on one output, the
 // cursor stays at its first part, and says how far the other output is.
 func (r *Reader) Cursor() position.Cursor {
