@@ -56,7 +56,7 @@ func leakWatch() Dashboard {
 				{kind: stat, width: 6, title: "Alarms", unit: "none", help: "In the time shown. The health of the component has the owner and the stack; log_capturer diagnose has the rest.", queries: []query{{`sum(increase(log_capturer_leak_alarms_total{@i}[$__range])) or vector(0)`, ""}}, steps: []float64{1}},
 				{kind: stat, width: 6, title: "Not closed", unit: "none", help: "What the garbage collector found that nobody had closed. Each is a bug; it stays 0.", queries: []query{{`sum(log_capturer_unclosed_total{@i}) or vector(0)`, ""}}, steps: []float64{1}},
 				{kind: stat, width: 6, title: "Goroutines, growth a minute", unit: "none", help: "The largest trend of any agent; 2 a minute is the alarm.", queries: []query{{`max(log_capturer_leak_growth_per_minute{@i,what="goroutines"})`, ""}}, steps: []float64{1, 2}},
-				{kind: stat, width: 6, title: "Health", unit: "none", help: "The worst state of any component; an alarm degrades the one that leaks.", queries: []query{{`max(log_capturer_health_status{@i})`, ""}}, steps: []float64{1, 2}, names: states},
+				{kind: stat, width: 6, title: "Verdict", unit: "none", help: "The leak watch's: healthy, degraded by an alarm, unhealthy when that goes on.", queries: []query{{`max(log_capturer_health_status{@i,component="leak_watch"})`, ""}}, steps: []float64{1, 2}, names: states},
 			}}}},
 			{"Growth", []row{{8, []panel{
 				{kind: lines, width: 8, title: "Goroutines", unit: "cpm", help: "Trend of the goroutines, a minute.", queries: growth("goroutines"), steps: []float64{1, 2}},
@@ -75,8 +75,8 @@ func leakWatch() Dashboard {
 					{kind: lines, width: 8, title: "Alarms", unit: "none", help: "By component, since each agent's start.", queries: []query{{`sum by (instance, component) (log_capturer_leak_alarms_total{@i})`, "{{instance}} {{component}}"}}, steps: []float64{1}},
 				}},
 			}},
-			{"Verdict", []row{{9, []panel{
-				{kind: timeline, width: 24, title: "Health by component", unit: "none", help: "An alarm of the leak watch turns the component that leaks yellow, then red.", queries: []query{{`max by (instance, component) (log_capturer_health_status{@i})`, "{{instance}} {{component}}"}}, steps: []float64{1, 2}, names: states},
+			{"Verdict", []row{{6, []panel{
+				{kind: timeline, width: 24, title: "Verdict of each agent", unit: "none", help: "An alarm of the leak watch turns it yellow; red, when it goes on. log_capturer health has the owner and the stack.", queries: []query{{`max by (instance) (log_capturer_health_status{@i,component="leak_watch"})`, "{{instance}}"}}, steps: []float64{1, 2}, names: states},
 			}}}},
 		},
 	}

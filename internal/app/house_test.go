@@ -107,6 +107,7 @@ var allowed = map[string][]string{
 	"record":            nil,
 	"task":              nil,
 	"ledger":            nil,
+	"leak":              {"health", "ledger", "sink/httpsink", "units"},
 	"ledger/census":     {"ledger", "task"},
 	"units":             nil,
 	"health":            nil,
