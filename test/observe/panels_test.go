@@ -32,6 +32,9 @@ func TestEveryPanelHasData(t *testing.T) {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
 				if later(q.Expr) {
+					if _, err := w.prometheus.Query(t.Context(), w.variables.Replace(q.Expr)); err != nil {
+						t.Error(err)
+					}
 					continue
 				}
 				name := fmt.Sprintf("%s/%s/%s", d.UID, p.Title, q.RefID)
