@@ -65,6 +65,8 @@ type agent struct {
 	boxes      map[string]*office.Box // of the lanes
 	servers    []*httpapi.Server
 	monitors   []monitor
+	switches   []*component // of the sources; lanes have their own
+	token      string       // asked for by who switches components
 	ready      atomic.Bool
 
 	books books
@@ -77,9 +79,12 @@ type agent struct {
 }
 
 // monitor is one kind of source: its discovery and its readers. start adds its
-// goroutines to the scope; reconfigure has it do as the agent's cfg says.
+// goroutines to the scope, as often as that was closed; rest then frees what goes on
+// without goroutines; reconfigure has it do as the agent's cfg says.
 type monitor struct {
-	start       func()
+	name, owner string // as a component, and as an owner of goroutines
+	start       func(scope *task.Scope)
+	rest        func()
 	reconfigure func()
 	close       func()
 }
@@ -154,6 +159,10 @@ func (a *agent) build() error {
 	if err := a.buildMonitors(hostname); err != nil {
 		return err
 	}
+	a.buildSwitches()
+	if a.token, err = apiToken(a.cfg.DataDir); err != nil {
+		return err
+	}
 	a.registerMetrics()
 	a.reports = append(a.reports, func() {
 		if err := a.store.Err(); err != nil {
@@ -183,7 +192,7 @@ func lockDir(dir string) (*os.File, error) {
 func (a *agent) listen() error {
 	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
 		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
-		DeadLetters: a.office, Reload: a.reload, Resources: a.books.Take,
+		DeadLetters: a.office, Reload: a.reload, Resources: a.books.Take, Components: switchboard{a}, Token: a.token,
 	}), a.log)
 	if err != nil {
 		return err
@@ -224,10 +233,12 @@ func (a *agent) start(failed chan<- error) {
 	if a.watcher != nil {
 		a.sources.Go("watcher", a.watcher.Run)
 	}
-	for _, m := range a.monitors {
-		m.start()
+	for _, c := range a.switches {
+		a.run(c)
 	}
-	a.sources.Go("canary", a.canary.Run)
+	a.reloading.Lock()
+	a.noteComponents()
+	a.reloading.Unlock()
 	if a.again.Load != nil {
 		a.board.Set(configuration, health.Healthy, "")
 		a.serving.Go("reload", a.awaitReloads)
@@ -269,7 +280,7 @@ func (a *agent) stop() error {
 	defer cancelEnd()
 	err = errors.Join(err, a.root.Close(end))
 	attrs := []any{"took", time.Since(begin).Round(time.Millisecond)}
-	if !drained {
+	if !drained || left > 0 { // a sink that is switched off is not waited for
 		attrs = append(attrs, "lines_kept_for_the_next_start", left)
 	}
 	a.log.Info("stopped", attrs...)

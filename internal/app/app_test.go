@@ -59,8 +59,13 @@ func startWith(t *testing.T, dir, more string) *instance {
 	ctx, a.cancel = context.WithCancel(context.Background())
 	go func() {
 		a.ended <- Run(ctx, cfg, BuildInfo{Version: "test"}, Reloads{Load: load, Asked: a.hup, Path: a.path})
+		close(a.ended)
 	}()
-	t.Cleanup(a.cancel)
+	t.Cleanup(func() {
+		a.cancel()
+		for range a.ended { // or it would write to a directory that is being removed
+		}
+	})
 	return a
 }
 
@@ -126,11 +131,16 @@ func (a *instance) captured() (lines []string) {
 func (a *instance) get(path string) string { return a.call(http.MethodGet, path) }
 
 func (a *instance) call(method, path string) string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(a.t.Context(), method, "http://"+a.addr+path, http.NoBody)
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	return a.do(req)
+}
+
+// do returns the body of the answer; "" when there is none.
+func (a *instance) do(req *http.Request) string {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return ""

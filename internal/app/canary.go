@@ -9,6 +9,9 @@ import (
 	"github.com/logcapturer/log_capturer/internal/record"
 )
 
+// canaryComponent is its name as a component, and that of its scope.
+const canaryComponent = "canary"
+
 // buildCanary makes the canary; the dispatcher, which tells it of arrivals, comes later.
 func (a *agent) buildCanary(hostname string) {
 	a.canary = canary.New(a.cfg.Canary, hostname, canary.Deps{
@@ -23,7 +26,7 @@ func (a *agent) buildCanary(hostname string) {
 		if reason != "" {
 			status = health.Degraded
 		}
-		a.board.Set("canary", status, reason)
+		a.board.Set(canaryComponent, status, reason)
 	})
 }
 

@@ -2,8 +2,10 @@ package app
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +19,7 @@ import (
 const (
 	containersScope = "agent/sources/containers"
 	filesScope      = "agent/sources/files"
+	canaryOwner     = "agent/sources/canary/run"
 	sinksScope      = "agent/delivery/sinks/"
 )
 
@@ -27,6 +30,9 @@ type books struct {
 	tasks []func(map[string]int)
 	// accounts add the accounts of a part.
 	accounts []func() []census.Entry
+
+	watching bool // the configuration file
+	states   atomic.Pointer[[]ledger.ComponentState]
 
 	mu    sync.Mutex
 	last  ledger.Snapshot
@@ -39,7 +45,8 @@ func (a *agent) openBooks() {
 	b.Tasks, b.Started, b.DataDir = a.root, time.Now(), a.cfg.DataDir
 	b.Component = componentOf
 	b.BatchBytes = a.arena.Used
-	b.Components = func() []ledger.ComponentState { return nil }
+	b.Components = b.running
+	b.watching = a.cfg.WatchConfig && a.again.Path != ""
 	b.Expected = func() map[string]int {
 		formula := map[string]int{}
 		for _, add := range b.tasks {
@@ -57,24 +64,46 @@ func (a *agent) openBooks() {
 	b.accounts = append(b.accounts, a.ownAccounts)
 }
 
+// running returns the components as they were when they were last switched.
+func (b *books) running() []ledger.ComponentState {
+	if states := b.states.Load(); states != nil {
+		return *states
+	}
+	return nil
+}
+
+func (b *books) isRunning(component string) bool {
+	return slices.Contains(b.running(), ledger.ComponentState{Name: component, Running: true})
+}
+
+// noteComponents has the census know which components run. reloading is held.
+func (a *agent) noteComponents() {
+	states := a.components()
+	a.books.states.Store(&states)
+}
+
 // ownTasks are those of the parts that every agent has.
 func (a *agent) ownTasks(formula map[string]int) {
 	for _, name := range []string{"positions", "dispatcher", "deadletters"} {
 		formula["agent/delivery/"+name] = 1
 	}
 	for _, lane := range a.dispatcher.Lanes() {
-		formula[sinksScope+lane.Name()+"/lane"] = 1
+		if !lane.Off() {
+			formula[sinksScope+lane.Name()+"/lane"] = 1
+		}
 		formula[sinksScope+lane.Name()+"/spool"] = 1
 	}
 	formula[census.ServerOwner] = len(a.servers)
-	formula["agent/sources/canary"] = 1
+	if a.books.isRunning(canaryComponent) {
+		formula[canaryOwner] = 1
+	}
 	if a.watcher != nil {
 		formula["agent/sources/watcher"] = 1
 	}
 	if a.again.Load != nil {
 		formula["agent/serving/reload"] = 1
 	}
-	if a.cfg.WatchConfig && a.again.Path != "" {
+	if a.books.watching {
 		formula["agent/serving/watch_config"] = 1
 	}
 }
@@ -112,11 +141,11 @@ func componentOf(owner string) string {
 		return "sink." + name
 	}
 	for _, of := range []struct{ prefix, component string }{
-		{containersScope, "container_monitor"}, {filesScope, "file_monitor"},
-		{"agent/sources/canary", "canary"}, {"agent/serving", "server"},
-		{"internal/docker", "container_monitor"}, {"internal/discover", "container_monitor"},
-		{"internal/source/dockerapi", "container_monitor"}, {"internal/source/jsonfile", "container_monitor"},
-		{"github.com/moby/", "container_monitor"}, {"internal/source/file", "file_monitor"},
+		{containersScope, containerMonitor}, {filesScope, fileMonitor},
+		{canaryOwner, canaryComponent}, {"agent/serving", "server"},
+		{"internal/docker", containerMonitor}, {"internal/discover", containerMonitor},
+		{"internal/source/dockerapi", containerMonitor}, {"internal/source/jsonfile", containerMonitor},
+		{"github.com/moby/", containerMonitor}, {"internal/source/file", fileMonitor},
 		{"internal/canary", "canary"}, {"internal/httpapi", "server"}, {"internal/sink", "sinks"},
 	} {
 		if strings.HasPrefix(owner, of.prefix) {

@@ -17,6 +17,13 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source/file"
 	"github.com/logcapturer/log_capturer/internal/source/jsonfile"
 	"github.com/logcapturer/log_capturer/internal/tail"
+	"github.com/logcapturer/log_capturer/internal/task"
+)
+
+// The monitors, as components.
+const (
+	containerMonitor = "container_monitor"
+	fileMonitor      = "file_monitor"
 )
 
 // workers is how many logs one monitor reads at the same time. Reading is far faster
@@ -64,6 +71,9 @@ func (a *agent) buildContainers(hostname string) error {
 	a.statuses = append(a.statuses, monitored.Statuses)
 	a.containerMetrics(containerParts{found, engine, monitored, files, streams, keeper, early})
 	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
+		if !a.books.isRunning(containerMonitor) {
+			return
+		}
 		monitorTasks(containersScope, formula)
 		formula[containersScope+"/readers/poll"] = pool.Pollers
 		formula[containersScope+"/readers/stream"] = monitored.Figures().Slots
@@ -71,9 +81,16 @@ func (a *agent) buildContainers(hostname string) error {
 		formula[containersScope+"/discover"] += int(engine.EventStreams.Load()) // the moby client's
 	})
 	a.monitors = append(a.monitors, monitor{
-		start: func() {
-			a.runMonitor("containers", found, monitored)
-			p.Scope.Go("keeper", keeper.run)
+		name: containerMonitor, owner: "containers",
+		start: func(scope *task.Scope) {
+			a.runMonitor(scope, found, monitored)
+			scope.Go("keeper", keeper.run)
+		},
+		rest: func() {
+			engine.Close()
+			if early != nil {
+				early.Pause()
+			}
 		},
 		reconfigure: func() {
 			cfg := a.cfg.ContainerMonitor
@@ -82,6 +99,7 @@ func (a *agent) buildContainers(hostname string) error {
 			found.Reconfigure(cfg)
 		},
 		close: func() {
+			monitored.Close()
 			engine.Close()
 			if early != nil {
 				early.Close()
@@ -129,11 +147,17 @@ func (a *agent) buildFiles(hostname string) {
 	a.chooseFiles = found.Reconfigure
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
 	a.fileMetrics(p, stats)
-	a.books.tasks = append(a.books.tasks, func(formula map[string]int) { monitorTasks(filesScope, formula) })
+	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
+		if a.books.isRunning(fileMonitor) {
+			monitorTasks(filesScope, formula)
+		}
+	})
 	a.monitors = append(a.monitors, monitor{
-		start:       func() { a.runMonitor("files", hinted{found, a.watcher}, p) },
+		name: fileMonitor, owner: "files",
+		start:       func(scope *task.Scope) { a.runMonitor(scope, hinted{found, a.watcher}, p) },
+		rest:        func() {},
 		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
-		close:       func() {},
+		close:       p.Close,
 	})
 	a.reports = append(a.reports, func() {
 		status, reason := health.Healthy, unreadable(p.Figures())
@@ -143,7 +167,7 @@ func (a *agent) buildFiles(hostname string) {
 		if reason != "" {
 			status = health.Degraded
 		}
-		a.board.Set("file_monitor", status, reason)
+		a.board.Set(fileMonitor, status, reason)
 	})
 }
 
@@ -211,7 +235,7 @@ func ownFiles(cfg Config) (globs []string) {
 
 func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) pool.Deps {
 	return pool.Deps{
-		Name: name, Scope: a.sources.Child(name), Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
+		Name: name, Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
 		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
 		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
 		Lost: a.metrics.Lost,
@@ -230,10 +254,11 @@ func (a *agent) prune(present map[string]bool) {
 }
 
 // runMonitor starts a monitor's discovery and its readers.
-func (a *agent) runMonitor(name string, found discover.Discoverer, p *pool.Pool) {
-	p.Scope.Go("pool", p.Run)
-	p.Scope.Go("discover", func(ctx context.Context) {
+func (a *agent) runMonitor(scope *task.Scope, found discover.Discoverer, p *pool.Pool) {
+	p.Ready(scope)
+	scope.Go("pool", p.Run)
+	scope.Go("discover", func(ctx context.Context) {
 		_ = found.Run(ctx, p.Apply) // ends with ctx only
 	})
-	a.log.Debug("monitor started", "monitor", name)
+	a.log.Debug("monitor started", "monitor", scope.Name())
 }

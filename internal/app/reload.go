@@ -49,6 +49,7 @@ func (a *agent) reload() ([]string, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	changed, err := a.tryReload()
+	a.noteComponents()
 	a.reloads.note(err)
 	if err != nil {
 		a.log.Error("the configuration was not reloaded; the agent goes on with the one it has", "error", err)
@@ -119,7 +120,7 @@ const shieldWait = 5 * time.Second
 // shield has the files left out that the sinks of before or of next write, before these
 // do: they would be captured, and written, and captured.
 func (a *agent) shield(next Config) {
-	if a.chooseFiles == nil || slices.Equal(ownFiles(a.cfg), ownFiles(next)) {
+	if a.chooseFiles == nil || a.isOff(fileMonitor) || slices.Equal(ownFiles(a.cfg), ownFiles(next)) {
 		return
 	}
 	cfg := a.cfg.FileMonitor

@@ -138,7 +138,8 @@ func (c *Containers) Skipped() map[string]int {
 	return out
 }
 
-// Run discovers until ctx ends, whose error it returns. It calls apply with the full set
+// Run discovers until ctx ends, whose error it returns. It may be called again then, and
+// goes on as after an engine that was away. It calls apply with the full set
 // after the first list and after every change. apply must be quick: events wait for it.
 func (c *Containers) Run(ctx context.Context, apply func([]source.Target)) error {
 	pause := firstPause

@@ -49,6 +49,7 @@ type Files struct {
 
 	owners map[inode]string // which path has a file; Run's alone
 	warned bool
+	looked bool // what appears from now on is new; Run's alone
 }
 
 // file is a path that is or was a log file.
@@ -132,12 +133,12 @@ func (f *Files) Overflow() int {
 	return f.overflow
 }
 
-// Run looks until ctx ends.
+// Run looks until ctx ends. It may be called again then: what appeared meanwhile is new.
 func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 	timer := time.NewTimer(rescan)
 	defer timer.Stop()
 	for first := true; ; first = false {
-		changed, taken := f.look(ctx, first)
+		changed, taken := f.look(ctx, !f.looked)
 		if (changed || first) && ctx.Err() == nil {
 			apply(f.targets())
 		}
@@ -210,7 +211,7 @@ func (f *Files) look(ctx context.Context, first bool) (changed bool, taken []cha
 	if f.overflow > 0 && !f.warned {
 		f.log.Warn("more log files than can be captured; narrow file_monitor.include", "limit", maxFiles, "left_out", f.overflow)
 	}
-	f.warned = f.overflow > 0
+	f.warned, f.looked = f.overflow > 0, true
 	return changed, taken
 }
 

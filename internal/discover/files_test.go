@@ -156,6 +156,26 @@ func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
 	}
 }
 
+// A file that appears while nobody looks, between two Runs, is new too.
+func TestAFileIsNewToTheNextRun(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.log"))
+	f := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Since: SinceNow()}, "host1", quiet())
+	t.Run("first", func(t *testing.T) {
+		receive(t, f).until(t, "one file", func(s map[string]source.Target) bool { return len(s) == 1 })
+	})
+	write(t, filepath.Join(dir, "b.log"))
+	receive(t, f).until(t, "both files", func(s map[string]source.Target) bool { return len(s) == 2 })
+	for name, history := range map[string]bool{"a.log": false, "b.log": true} {
+		f.mu.Lock()
+		since := f.known[filepath.Join(dir, name)].target.Since
+		f.mu.Unlock()
+		if since.IsZero() != history {
+			t.Errorf("%s is read since %v", name, since)
+		}
+	}
+}
+
 func TestTheNumberOfFilesIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	for i := range maxFiles + 3 {

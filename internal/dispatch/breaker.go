@@ -50,8 +50,9 @@ func (b *breaker) passed() {
 	}
 }
 
-// Up tells whether the last delivery that was tried worked; true before the first.
-func (l *Lane) Up() bool { return !l.down.Load() }
+// Up tells whether the last delivery that was tried worked, and the lane is not switched
+// off; true before the first.
+func (l *Lane) Up() bool { return !l.down.Load() && !l.off.Load() }
 
 // pauses are between half and the whole of an interval that doubles.
 type pauses struct {

@@ -89,6 +89,10 @@ func (l *Lane) change(ctx context.Context, c Change) {
 	l.spool.SetMax(int64(c.Config.Spool.MaxBytes))
 	l.dead.SetCaps(int64(c.Config.Dead.MaxBytes), c.Config.Dead.MaxAge.Std())
 	if s := c.Sinks[l.name]; s != nil {
+		if l.off.Load() {
+			_ = s.Close() // it was never used; SwitchOn brings its own
+			return
+		}
 		if err := l.sink.replace(ctx, s); err != nil {
 			l.log.Warn("the sink of before did not end as it should", "error", err)
 		}
@@ -105,6 +109,7 @@ func (l *Lane) Discard() error {
 func (l *Lane) retire(ctx context.Context) {
 	l.quitting()
 	l.leaving()
+	l.overIfOff()
 	if l.scope != nil {
 		select {
 		case <-l.done:

@@ -89,10 +89,10 @@ func (d *Dispatcher) Run(ctx context.Context, scope *task.Scope) {
 func (d *Dispatcher) start(l *Lane) {
 	d.running.Add(1)
 	l.scope, l.done = d.scope.Child(l.name), make(chan struct{})
-	ended := sync.OnceFunc(func() { close(l.done); d.running.Done() })
-	context.AfterFunc(l.scope.Context(), ended) // one that panicked may not come back
+	l.over = sync.OnceFunc(func() { close(l.done); d.running.Done() })
+	context.AfterFunc(l.scope.Context(), l.over) // one that panicked may not come back
 	l.scope.Go("spool", l.queue.Run)
-	l.scope.Go("lane", func(ctx context.Context) { l.run(ctx); ended() })
+	l.begin()
 }
 
 // Drained waits until Run has ended, and tells whether it did before ctx.
@@ -110,6 +110,7 @@ func (d *Dispatcher) Drain() {
 	for _, l := range d.Lanes() {
 		l.quitting()
 		l.queue.Drain()
+		l.overIfOff()
 	}
 }
 

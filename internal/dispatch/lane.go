@@ -43,10 +43,15 @@ type Lane struct {
 	// leave ends the taking of batches, after the delivery that is under way.
 	leave   context.Context
 	leaving context.CancelFunc
-	// scope has the lane's goroutines, since the dispatcher started it; done is closed when
-	// it has ended.
+	// scope has the lane's goroutines, since the dispatcher started it; over tells that it
+	// has ended, and closes done.
 	scope *task.Scope
+	over  func()
 	done  chan struct{}
+	// off: it does not send until it is switched on. idle is closed when the goroutine that
+	// sends has ended.
+	off  atomic.Bool
+	idle chan struct{}
 	// restored are the lines that the spool had from an earlier life of the agent.
 	restored int64
 	// missed are the lines that were read in this life while there was no such lane.
@@ -285,6 +290,9 @@ func (l *Lane) deliver(ctx context.Context, views []record.View) bool {
 	breaker := l.newBreaker()
 	for {
 		replaced := l.sink.replaced()
+		if l.off.Load() {
+			return false
+		}
 		err := l.send(ctx, views)
 		var rejected *sink.RejectedError
 		if err == nil || errors.As(err, &rejected) {

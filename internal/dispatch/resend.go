@@ -22,6 +22,9 @@ const closeWait = 2 * time.Second
 // of the lane, and returns what sink.Sink says. It has no retry. Between two calls the
 // sink is left to the lane for as long as the first took, if the lane has anything to send. It is safe for concurrent use.
 func (l *Lane) Resend(ctx context.Context, views []record.View) error {
+	if l.off.Load() {
+		return l.errOff()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.quit, cancel)() //nolint:contextcheck // the lane ends it, too

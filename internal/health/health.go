@@ -3,6 +3,7 @@
 package health
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type Report struct {
 type Board struct {
 	mu         sync.Mutex
 	components map[string]Component
+	pinned     map[string]Component
 }
 
 // Set notes a component's state. Since changes only with the status.
@@ -60,6 +62,24 @@ func (b *Board) Remove(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.components, name)
+	delete(b.pinned, name)
+}
+
+// Pin has a component shown in this state, whatever Set notes of it, until Unpin.
+func (b *Board) Pin(name string, status Status, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pinned == nil {
+		b.pinned = map[string]Component{}
+	}
+	b.pinned[name] = Component{Name: name, Status: status, Reason: reason, Since: time.Now().UTC()}
+}
+
+// Unpin has a component shown as it was Set last.
+func (b *Board) Unpin(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pinned, name)
 }
 
 // Report returns the state of all components, sorted by name.
@@ -67,7 +87,12 @@ func (b *Board) Report() Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := Report{Status: Healthy, Components: []Component{}}
-	for _, c := range b.components {
+	shown := maps.Clone(b.components)
+	if shown == nil {
+		shown = map[string]Component{}
+	}
+	maps.Copy(shown, b.pinned)
+	for _, c := range shown {
 		r.Components = append(r.Components, c)
 		if rank(c.Status) > rank(r.Status) {
 			r.Status = c.Status

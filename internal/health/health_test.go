@@ -40,3 +40,21 @@ func TestSinceChangesWithTheStatusOnly(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsPinnedIsShownUntilItIsNot(t *testing.T) {
+	var b Board
+	b.Pin("sink", Degraded, "off")
+	b.Set("sink", Unhealthy, "down")
+	if got := b.Report(); got.Status != Degraded || len(got.Components) != 1 || got.Components[0].Reason != "off" {
+		t.Errorf("got %+v", got)
+	}
+	b.Unpin("sink")
+	if got := b.Report(); got.Status != Unhealthy || got.Components[0].Reason != "down" {
+		t.Errorf("got %+v", got)
+	}
+	b.Pin("sink", Degraded, "off")
+	b.Remove("sink")
+	if got := b.Report(); len(got.Components) != 0 {
+		t.Errorf("got %+v", got)
+	}
+}

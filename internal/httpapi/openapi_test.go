@@ -76,7 +76,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 	board.Set("a", health.Degraded, "why")
 	board.Set("b", health.Healthy, "")
 	ready := false
-	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t), Reload: someReloads(), Resources: someResources})
+	h := Handler(Routes{Registry: prometheus.NewRegistry(), Health: board.Report, Ready: func() bool { return ready }, Containers: someContainers, DeadLetters: someLetters(t), Reload: someReloads(), Resources: someResources, Components: &someComponents{}, Token: "secret"})
 	for _, request := range []struct{ path, query, body string }{
 		{path: "/"}, {path: "/metrics"}, {path: "/health"}, {path: "/ready"}, {path: "/api/v1/openapi.yaml"}, {path: PathResources},
 		{path: "/api/v1/containers"}, {path: "/api/v1/containers", query: "?name=["},
@@ -86,12 +86,13 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 		{path: office.PathReplay, body: `{}`}, {path: office.PathReplay, body: `{"sinc": "loki"}`},
 		{path: office.PathPurge, body: `{}`}, {path: office.PathPurge, body: `{"all": true}`},
 		{path: PathReload, body: `{}`}, {path: PathReload, body: `{}`},
+		{path: PathComponents}, {path: PathComponents + "/{name}", body: `{"running": false}`},
 	} {
 		method := "GET"
 		if request.body != "" {
 			method = "POST"
 		}
-		w := send(h, method, request.path+request.query, request.body)
+		w := send(h, method, strings.ReplaceAll(request.path, "{name}", "canary")+request.query, request.body, "Authorization", "Bearer secret")
 		response, ok := d.Paths[request.path][strings.ToLower(method)].Responses[fmt.Sprint(w.Code)]
 		if !ok {
 			t.Errorf("%s: code %d is not described", request.path, w.Code)
@@ -134,11 +135,11 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		"Resources": reflect.TypeFor[ledger.Snapshot](), "Goroutines": reflect.TypeFor[ledger.Goroutines](),
 		"GoroutineOwner": reflect.TypeFor[ledger.GoroutineOwner](), "Descriptors": reflect.TypeFor[ledger.Descriptors](),
 		"Heap": reflect.TypeFor[ledger.Heap](), "HeapSite": reflect.TypeFor[ledger.HeapSite](),
-		"Held": reflect.TypeFor[ledger.Held](), "ComponentState": reflect.TypeFor[ledger.ComponentState](),
+		"Held":      reflect.TypeFor[ledger.Held](),
 		"Container": reflect.TypeFor[source.Status](), "DeadLetterRequest": reflect.TypeFor[office.Request](),
 		"DeadLetterGroups": reflect.TypeFor[office.Listing](), "DeadLetterGroup": reflect.TypeFor[office.Group](),
 		"DeadLetters": reflect.TypeFor[office.Shown](), "DeadLetterPurge": reflect.TypeFor[office.Purged](),
-		"DeadLetterReplay": reflect.TypeFor[office.Replayed](), "DeadLetterSinkReplay": reflect.TypeFor[office.SinkReplay](),
+		"Switch": reflect.TypeFor[Component](), "DeadLetterReplay": reflect.TypeFor[office.Replayed](), "DeadLetterSinkReplay": reflect.TypeFor[office.SinkReplay](),
 	} {
 		described := schemas[name]
 		var want []string

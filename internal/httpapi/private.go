@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// private lets in who is on this host, for routes that give log text or change something:
-// there is no authentication. A web page that a browser on this host shows is kept out
+// private lets in who is on this host, for routes that give log text or change something.
+// Most have no other authentication. A web page that a browser on this host shows is kept out
 // too: by its Origin and Sec-Fetch-Site; by the name it gave this address, if it did; and
 // by a Content-Type that no form can have where there is a body.
 func private(next http.HandlerFunc) http.HandlerFunc {

@@ -40,6 +40,10 @@ type Routes struct {
 	// Resources takes a census of what the agent holds. The error tells what could not be
 	// counted.
 	Resources func() (ledger.Snapshot, error)
+	// Components are listed for everybody, and switched for who is on this host and has
+	// Token. Without a Token nobody has.
+	Components Components
+	Token      string
 }
 
 // route is a path that answers one method; GET answers HEAD too.
@@ -64,6 +68,8 @@ func (r Routes) table() []route {
 		{"POST", office.PathReplay, private(r.replay)},
 		{"POST", office.PathPurge, private(r.purge)},
 		{"POST", PathReload, private(r.reload)},
+		{"GET", PathComponents, r.components},
+		{"POST", PathComponents + "/{name}", private(r.authenticated(r.switchComponent))},
 	}
 }
 

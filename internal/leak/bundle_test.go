@@ -28,7 +28,7 @@ func leaky(t *testing.T, w *world) {
 	}
 }
 
-// recover has all of it go away.
+// recovered has all of it go away.
 func recovered(t *testing.T, w *world) {
 	t.Helper()
 	if v := w.over(t, 3*time.Minute, func(time.Duration) []Series { return nil }); v.Status != health.Healthy {
@@ -100,7 +100,7 @@ func TestTheFirstAlarmOfAnEpisodeWritesOneBundle(t *testing.T) {
 func TestOnlyTheNewestBundlesAreKept(t *testing.T) {
 	dir := t.TempDir()
 	others := []string{"of-somebody", "20261121T120000Z.tar"}
-	for _, name := range append(others, unfinished+"20200101T000000Z") {
+	for _, name := range append(others, unfinished+"20200101T000000Z", "20250101T000000Z", "20250101T000000Z-2", "20250102T000000Z", "20250103T000000Z", "20250104T000000Z", "20250105T000000Z") {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,14 @@ func TestACollectionIsMadeWhenTheLiveHeapIsOldAndMuchIsNew(t *testing.T) {
 	if cycles() == before {
 		t.Error("no collection though a megabyte is new")
 	}
+	runtime.GC() // the agent is busy, and collects by itself
+	more, before := make([]byte, 1<<20), cycles()
+	c.Freshen(512 * units.KiB)
+	if now := cycles(); now != before {
+		t.Errorf("%d collections though there had been one", now-before)
+	}
 	runtime.KeepAlive(kept)
+	runtime.KeepAlive(more)
 }
 
 func TestACensusBecomesASample(t *testing.T) {

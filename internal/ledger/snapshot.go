@@ -88,6 +88,7 @@ type Held struct {
 
 // ComponentState tells whether a component runs.
 type ComponentState struct {
-	Name    string `json:"name"`
-	Running bool   `json:"running"`
+	Name string `json:"name"`
+	// Running is false from when it is switched off.
+	Running bool `json:"running"`
 }

@@ -129,8 +129,7 @@ func (p *Pool) put(j *job, next again) {
 	defer p.mu.Unlock()
 	switch {
 	case p.closed: // Run has looked at it already
-		j.unwatch()
-		j.close()
+		j.release()
 	case next.ended:
 		j.state = ended
 		p.giveBack(j)

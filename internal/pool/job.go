@@ -89,14 +89,40 @@ func modeOf(t source.Target) source.Mode {
 
 // start opens a file at once; a container that is read through the API has its first turn.
 func (j *job) start() {
-	if j.mode == source.File {
+	if j.mode == source.File && j.ctx.Err() == nil {
 		j.watch()
-		if err := j.open(); err != nil {
-			j.complain("open log", err)
+		if j.reader == nil && !j.failed.Load() {
+			if err := j.open(); err != nil {
+				j.complain("open log", err)
+			}
 		}
 	}
 	j.p.put(j, again{more: true})
 }
+
+// again readies a job for a pool that runs again. The caller holds the pool's lock.
+func (j *job) again() {
+	j.state, j.urgent, j.blocked, j.stop, j.evicted, j.begun = running, false, false, nil, false, false
+	if !j.left {
+		j.ctx, j.cancel = context.WithCancel(j.p.readers.Context())
+	}
+}
+
+// release lets go of the log when the pool ends, unless it could not be opened again.
+func (j *job) release() {
+	j.unwatch()
+	j.mu.Lock()
+	r, ok := j.reader.(irreplaceable)
+	j.mu.Unlock()
+	if ok && r.Unnamed() {
+		return
+	}
+	j.close()
+}
+
+// irreplaceable is what readers of files offer: they tell whether they hold one that has no
+// name any more.
+type irreplaceable interface{ Unnamed() bool }
 
 func (j *job) watch() {
 	path := j.path()

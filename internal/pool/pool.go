@@ -68,8 +68,9 @@ type Dispatcher interface {
 
 // Deps is what a pool works with.
 type Deps struct {
-	// Name of the pool: a goroutine owner and a prefix of log lines.
-	Name  string
+	// Name of the pool: a prefix of log lines.
+	Name string
+	// Scope is that of the first Run; without it Ready gives one.
 	Scope *task.Scope
 	// Openers has the reader of files (source.File) and that of the Engine API
 	// (source.Stream), which follows and polls.
@@ -112,23 +113,33 @@ type Pool struct {
 	blocked      blocked
 	slots        slots
 	closed       bool
+	known        []*job // those of before, when it runs again
 }
 
 // New returns a pool; nothing runs before Run.
 func New(d Deps) *Pool {
-	p := &Pool{Deps: d, readers: d.Scope.Child("readers"), due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
-	p.files = newCrew(p, max(d.Workers, 1))
-	p.polls = newCrew(p, Pollers)
+	p := &Pool{Deps: d, due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
 	p.slots = newSlots(d.Streams, d.PollInterval)
+	if d.Scope != nil {
+		p.Ready(d.Scope)
+	}
 	return p
 }
 
-// Run reads until the pool's scope ends, then closes all readers. It blocks until
-// all goroutines beneath it have ended.
+// Run reads until the pool's scope ends, then closes all readers, but for those that hold
+// a file without a name: nobody could open it again. It blocks until all goroutines
+// beneath it have ended.
 func (p *Pool) Run(ctx context.Context) {
 	p.files.start("file")
 	if p.Openers[source.Stream] != nil {
 		p.polls.start("poll")
+	}
+	p.mu.Lock()
+	known := p.known
+	p.known = nil
+	p.mu.Unlock()
+	for _, j := range known {
+		j.start()
 	}
 	p.timer(ctx)
 	p.mu.Lock()
@@ -137,7 +148,35 @@ func (p *Pool) Run(ctx context.Context) {
 	p.mu.Unlock()
 	_ = p.readers.Close(context.WithoutCancel(ctx))
 	for _, j := range jobs {
-		j.unwatch()
+		j.release()
+	}
+}
+
+// Ready readies the pool for a Run beneath scope: the first, or another one when the last
+// has ended. Readers of before go on where they were, also behind lines that are still
+// being delivered.
+func (p *Pool) Ready(scope *task.Scope) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readers, p.closed = scope.Child("readers"), false
+	p.files, p.polls = newCrew(p, max(p.Workers, 1)), newCrew(p, Pollers)
+	p.later, p.blocked = nil, nil
+	clear(p.slots.holders)
+	for _, j := range p.jobs {
+		if j.done.Load() {
+			j.state = ended
+			continue
+		}
+		j.again()
+		p.known = append(p.known, j)
+	}
+}
+
+// Close closes what Run left open; after Run.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
 		j.close()
 	}
 }

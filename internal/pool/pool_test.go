@@ -95,6 +95,20 @@ type fixture struct {
 
 func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
 	t.Helper()
+	f := newIdle(t, openers)
+	f.pool.Ready(f.scope.Child("files"))
+	f.scope.Go("pool", f.pool.Run)
+	return f
+}
+
+// newIdleFixture is one over real log files whose pool does not run yet.
+func newIdleFixture(t *testing.T) *fixture {
+	t.Helper()
+	return newIdle(t, nil)
+}
+
+func newIdle(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	store, err := position.OpenStore(t.TempDir(), log)
 	if err != nil {
@@ -110,13 +124,12 @@ func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
 	}
 	f.scope = task.NewRoot(context.Background(), "test", log)
 	f.pool = New(Deps{
-		Name: "files", Scope: f.scope.Child("files"), Openers: openers, Store: store, Dispatcher: f.out, Watcher: watcher, Workers: 2,
+		Name: "files", Openers: openers, Store: store, Dispatcher: f.out, Watcher: watcher, Workers: 2,
 		Arena: record.NewPool(1 << 20), Streams: 2, PollInterval: 20 * time.Millisecond, Lost: func(string, int64) {},
 		Forget: func(id string) { f.mu.Lock(); defer f.mu.Unlock(); f.forgot = append(f.forgot, id) },
 		Read:   func(*record.Source, int, int) {}, Log: log,
 	})
 	f.scope.Go("watcher", watcher.Run)
-	f.scope.Go("pool", f.pool.Run)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -124,6 +137,7 @@ func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
 			t.Error(err)
 		}
 		_ = watcher.Close()
+		f.pool.Close()
 		if n := f.stats.Descriptors.Load(); n != 0 {
 			t.Errorf("%d descriptors are held after the end", n)
 		}

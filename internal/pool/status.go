@@ -53,7 +53,7 @@ type (
 	holding  interface {
 		Held() (files int, bytes int64)
 	}
-	open interface{ Open() int }
+	open     interface{ Open() int }
 	troubled interface {
 		Trouble() (since time.Time, err error)
 	}
@@ -65,6 +65,9 @@ func (p *Pool) Statuses() []source.Status {
 	defer p.mu.Unlock()
 	now := time.Now()
 	out := make([]source.Status, 0, len(p.jobs))
+	if p.closed {
+		return out
+	}
 	for _, j := range p.jobs {
 		s := j.status()
 		s.Rate, s.LastRead = j.volume.at(now)
@@ -140,6 +143,9 @@ func (p *Pool) Figures() Figures {
 	f := Figures{
 		Wanted: p.wanted, Targets: map[source.Mode]int{}, Slots: len(p.slots.holders), MaxSlots: p.slots.max,
 		Evictions: map[string]int64{"idle": p.slots.idle, "volume": p.slots.volume},
+	}
+	if p.closed { // nothing is read
+		return f
 	}
 	now := time.Now()
 	for _, j := range p.jobs {

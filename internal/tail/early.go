@@ -2,6 +2,7 @@ package tail
 
 import (
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Early struct {
 	open    *ledger.Account
 
 	mu    sync.Mutex
+	off   bool                  // nothing is opened
 	held  map[string]*earlyFile // by path
 	order []string
 }
@@ -42,8 +44,11 @@ func NewEarly(w *Watcher, logName func(dir string) string, open *ledger.Account)
 	return &Early{watcher: w, logName: logName, open: open, held: map[string]*earlyFile{}}
 }
 
-// Watch watches root, in which the logs' directories appear.
+// Watch watches root, in which the logs' directories appear, until Pause.
 func (e *Early) Watch(root string) error {
+	e.mu.Lock()
+	e.off = false
+	e.mu.Unlock()
 	return e.watcher.WatchDir(root, "early", func(dir string) {
 		if dir == "" {
 			return
@@ -72,7 +77,7 @@ func (e *Early) hold(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.expire(time.Now())
-	if e.held[path] != nil {
+	if e.off || e.held[path] != nil {
 		f.close()
 		return
 	}
@@ -129,6 +134,25 @@ func (e *Early) Sweep() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.expire(time.Now())
+}
+
+// Pause has nothing opened until Watch is called again, and lets go of what is held, but
+// for files without a name: nobody could open them again.
+func (e *Early) Pause() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.off = true
+	e.order = slices.DeleteFunc(e.order, func(path string) bool {
+		f := e.held[path].file
+		if f != nil {
+			if st, err := f.stat(); err == nil && st.Nlink == 0 {
+				return false
+			}
+			f.close()
+		}
+		delete(e.held, path)
+		return true
+	})
 }
 
 // Close lets go of everything.

@@ -346,6 +346,17 @@ func (l *Log) Held() int {
 	return len(l.queue)
 }
 
+// Unnamed tells whether a generation is held that has no name any more: once it is closed,
+// nobody can open it again.
+func (l *Log) Unnamed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.queue, func(f *File) bool {
+		st, err := f.stat()
+		return err == nil && st.Nlink == 0
+	})
+}
+
 // TakeMissed returns how often generations may have been missed since the last call.
 func (l *Log) TakeMissed() int {
 	l.mu.Lock()

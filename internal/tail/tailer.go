@@ -46,6 +46,9 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	return t, found, err
 }
 
+// Unnamed tells whether a file is held that nobody could open again.
+func (t *Tailer) Unnamed() bool { return t.Log.Unnamed() }
+
 // SetGone tells that nothing will be written any more (or again, that it will be).
 func (t *Tailer) SetGone(gone bool) { t.gone = gone }
 

@@ -224,3 +224,46 @@ func TestWhatNobodyAsksForIsLetGo(t *testing.T) {
 		t.Errorf("%d descriptors, %d files held", open.Load(), len(early.held))
 	}
 }
+
+// While it rests nothing is opened, and nothing is held but what has no name any more.
+func TestAnEarlyThatRestsHoldsWhatHasNoName(t *testing.T) {
+	w, root := watch(t), t.TempDir()
+	var open ledger.Account
+	early := NewEarly(w, func(dir string) string { return dir + ".log" }, &open)
+	defer early.Close()
+	appear := func(name string) string {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(root, name, name+".log")
+		put(t, path, "x\n")
+		return path
+	}
+	if err := early.Watch(root); err != nil {
+		t.Fatal(err)
+	}
+	gone, stays := appear("gone"), appear("stays")
+	eventually(t, "both logs to be held", func() bool { return open.Load() == 2 })
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	early.Pause()
+	if open.Load() != 1 {
+		t.Errorf("%d files are held", open.Load())
+	}
+	early.hold(appear("later"))
+	if open.Load() != 1 || early.Take(stays) != nil {
+		t.Errorf("%d files are held while it rests", open.Load())
+	}
+	if err := early.Watch(root); err != nil {
+		t.Fatal(err)
+	}
+	appear("again")
+	eventually(t, "the next log to be held", func() bool { return open.Load() == 2 })
+	f := early.Take(gone)
+	if f == nil {
+		t.Fatal("the file without a name is not held any more")
+	}
+	f.close()
+}

@@ -48,15 +48,21 @@ func (w *world) ready() {
 func (w *world) ends(scenario string, deadline time.Duration) {
 	w.t.Helper()
 	report := w.exactlyOnce(deadline)
+	addResult(w.t, scenario, report, w.before, w.heldAgain())
+}
+
+// heldAgain removes the containers, and waits until the agent holds exactly what it held
+// before there were any.
+func (w *world) heldAgain() (after census) {
+	w.t.Helper()
 	w.removeContainers()
-	var after census
 	harness.Eventually(w.t, 30*time.Second, "what was held before", func() (bool, string) {
 		var err error
 		after, err = w.census()
 		same := after.owned == w.before.owned && after.descriptors == w.before.descriptors
 		return err == nil && same, fmt.Sprintf("%+v, before %+v, error %v", after, w.before, err)
 	})
-	addResult(w.t, scenario, report, w.before, after)
+	return after
 }
 
 // removeContainers removes what this test made.

@@ -3,6 +3,7 @@ package observe
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,4 +160,36 @@ func TestPositionsAreSavedAgainOnceTheyCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.is("positions", "healthy", "")
+}
+
+// docs/runbooks/health.md
+func TestAComponentThatWasSwitchedOffIsSwitchedOn(t *testing.T) {
+	p := newPatient(t)
+	p.is("file_monitor", "healthy", "")
+	token, err := os.ReadFile(filepath.Join(p.Data, "api_token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn := func(running bool) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.URL+"/api/v1/components/file_monitor", strings.NewReader(fmt.Sprintf(`{"running": %v}`, running)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Close = true
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("POST %s: %s", req.URL, res.Status)
+		}
+	}
+	turn(false)
+	p.is("file_monitor", "degraded", "switched off by hand")
+	turn(true)
+	p.is("file_monitor", "healthy", "")
 }

@@ -59,7 +59,7 @@ var (
 	flag    = regexp.MustCompile(`--[a-z-]+`)
 	metric  = regexp.MustCompile("`(log_capturer_[a-z_]+)`")
 	italic  = regexp.MustCompile(`(?:^|[^*])\*([A-Z][^*]+)\*`)
-	route   = regexp.MustCompile(`127\.0\.0\.1:8001(/[a-z0-9/_]+)`)
+	route   = regexp.MustCompile(`127\.0\.0\.1:8001(/[A-Za-z0-9/_]+)`)
 )
 
 func (w places) missing(text string) (out []string) {
@@ -89,7 +89,8 @@ func (w places) missing(text string) (out []string) {
 		}
 	}
 	for _, m := range route.FindAllStringSubmatch(text, -1) {
-		if !strings.Contains(w.routes, "\n  "+m[1]+":") {
+		path := strings.ReplaceAll(m[1], "NAME", "{name}")
+		if !strings.Contains(w.routes, "\n  "+path+":") {
 			out = append(out, "docs/openapi.yaml does not have "+m[1])
 		}
 	}
