@@ -46,6 +46,7 @@ func (a *agent) perSink(kind prometheus.ValueType, name, help string, value func
 func (a *agent) registerMetrics() {
 	a.perSink(gauge, "sink_queue_bytes", "Memory of the batches that wait for the sink or are being sent.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryBytes) })
 	a.perSink(gauge, "sink_spool_bytes", "Size of the sink's spool on disk.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolBytes) })
+	a.perSink(gauge, "sink_spool_max_bytes", "The most that the sink's spool takes on disk: dispatcher.spool.max_bytes.", func(l *dispatch.Lane) float64 { return float64(l.SpoolMax()) })
 	a.perSink(gauge, "lines_in_flight", "Lines in memory that the sink has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryLines) })
 	a.perSink(gauge, "lines_spooled", "Lines in the sink's spool that it has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolLines) })
 	a.perSink(gauge, "sink_lag_seconds", "Age of the oldest entry that the sink has not accepted; 0 when there is none.", func(l *dispatch.Lane) float64 {
@@ -223,6 +224,7 @@ func (a *agent) containerMetrics(c containerParts) {
 	a.one(counter, "container_stream_repeats_total", "Records that came again and were dropped.", func() float64 { return float64(c.streams.Repeats.Load()) })
 	a.one(gauge, "container_held_files", "Rotated-away json-files that are held open until they are read.", func() float64 { n, _ := c.keeper.Held(); return float64(n) })
 	a.one(gauge, "container_held_bytes", "Disk space that only the agent's descriptors of removed json-files keep.", func() float64 { _, n := c.keeper.Held(); return float64(n) })
+	a.one(gauge, "container_held_max_bytes", "The most of that: container_monitor.held.max_bytes.", func() float64 { return float64(c.keeper.Bound()) })
 	a.books.accounts = append(a.books.accounts, c.accounts)
 	a.truncated = append(a.truncated, tally{"json_file", c.files.Truncated.Load}, tally{"stream", c.streams.Truncated.Load})
 }

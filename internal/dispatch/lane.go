@@ -119,6 +119,9 @@ func (l *Lane) Sink() sink.Sink { return l.sink.present() }
 // Stats returns the figures of the lane's queue.
 func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
 
+// SpoolMax returns the most that the lane's spool takes on disk, in bytes.
+func (l *Lane) SpoolMax() int64 { return l.spool.Max() }
+
 // Restored returns the lines that were in the spool when the lane was made.
 func (l *Lane) Restored() int64 { return l.restored }
 

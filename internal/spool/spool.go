@@ -139,6 +139,9 @@ func Open(dir string, maxBytes int64, o Options) (*Spool, error) {
 // SetMax changes the cap. What is there stays, also beyond it; segments keep their size.
 func (s *Spool) SetMax(maxBytes int64) { s.max.Store(maxBytes) }
 
+// Max returns the most that the spool takes on disk, in bytes.
+func (s *Spool) Max() int64 { return s.max.Load() }
+
 // Append writes b behind all others under the number seq, which must be higher than
 // any before. It reads b and does not keep it. The batch is the spool's after the next
 // Sync that reaches it. ErrFull and every other error leave nothing behind.
