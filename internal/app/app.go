@@ -23,6 +23,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/httpapi"
+	"github.com/logcapturer/log_capturer/internal/leak"
 	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -71,7 +72,9 @@ type agent struct {
 	token      string       // asked for by who switches components
 	ready      atomic.Bool
 
-	books books
+	books     books
+	leaks     *leak.Watch
+	lastLines *leak.Tail
 	// Filled in by the monitors as they are built; read at each scrape.
 	truncated []tally
 	statuses  []func() []source.Status
@@ -98,7 +101,7 @@ type monitor struct {
 func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
 	a := &agent{cfg: cfg, info: info, again: again, level: new(slog.LevelVar), board: &health.Board{}, metrics: metrics.New()}
 	a.level.Set(levelOf(cfg.Log))
-	a.log = newLogger(cfg.Log, a.level)
+	a.log, a.lastLines = newLogger(cfg.Log, a.level)
 	a.manager = systemd.Find(a.log)
 	a.memory = memoryLimit(a.log)
 	a.cfg = boundMemory(cfg, a.memory, a.log)
@@ -125,12 +128,15 @@ func levelOf(c LogConfig) (level slog.Level) {
 	return level
 }
 
-func newLogger(c LogConfig, level slog.Leveler) *slog.Logger {
+// newLogger returns the agent's logger, and what keeps its last lines.
+func newLogger(c LogConfig, level slog.Leveler) (*slog.Logger, *leak.Tail) {
 	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(os.Stderr, options)
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		handler = slog.NewJSONHandler(os.Stderr, options)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	last := leak.NewTail(handler)
+	return slog.New(last), last
 }
 
 // build makes every part; nothing runs yet.
@@ -166,6 +172,7 @@ func (a *agent) build() error {
 	if a.token, err = apiToken(a.cfg.DataDir); err != nil {
 		return err
 	}
+	a.buildLeakWatch()
 	a.registerMetrics()
 	a.reports = append(a.reports, func() {
 		if err := a.store.Err(); err != nil {
@@ -242,6 +249,7 @@ func (a *agent) start(failed chan<- error) {
 	a.reloading.Lock()
 	a.noteComponents()
 	a.reloading.Unlock()
+	a.serving.Go(leakWatch, a.leaks.Run)
 	if a.again.Load != nil {
 		a.board.Set(configuration, health.Healthy, "")
 		a.serving.Go("reload", a.awaitReloads)

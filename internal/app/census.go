@@ -106,6 +106,9 @@ func (a *agent) ownTasks(formula map[string]int) {
 	if a.books.watching {
 		formula["agent/serving/watch_config"] = 1
 	}
+	if a.manager != nil {
+		formula["agent/serving/systemd"] = 1
+	}
 }
 
 func (a *agent) ownAccounts() []census.Entry {

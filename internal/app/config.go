@@ -15,6 +15,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/discover"
 	"github.com/logcapturer/log_capturer/internal/dispatch"
 	"github.com/logcapturer/log_capturer/internal/httpapi"
+	"github.com/logcapturer/log_capturer/internal/leak"
 	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/sink/loki"
@@ -38,6 +39,7 @@ type Config struct {
 	FileMonitor      discover.FileConfig      `yaml:"file_monitor" jsonschema_description:"Which log files are captured."`
 	Dispatcher       dispatch.Config          `yaml:"dispatcher" jsonschema_description:"What may be in flight, and what happens while a sink does not take it."`
 	Canary           canary.Config            `yaml:"canary" jsonschema_description:"An entry of the agent's own, with the label job=log_capturer_canary, that shows that the way to each sink is open."`
+	LeakWatch        leak.Config              `yaml:"leak_watch" jsonschema_description:"The agent watches what it holds itself, and tells when something grows that should not."`
 	Sinks            Sinks                    `yaml:"sinks" jsonschema_description:"Where lines are delivered: name to settings. The type defaults to the name. With no sink at all, a local_file sink with its defaults is used."`
 }
 
@@ -59,6 +61,7 @@ func DefaultConfig() Config {
 		FileMonitor:      discover.DefaultFileConfig(),
 		Dispatcher:       dispatch.DefaultConfig(),
 		Canary:           canary.DefaultConfig(),
+		LeakWatch:        leak.DefaultConfig(),
 	}
 }
 

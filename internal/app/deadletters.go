@@ -70,7 +70,8 @@ func DeadLetters(cfg Config, info BuildInfo) (desk office.Desk, closeDesk func()
 	case ownedByAnother(was):
 		return nil, nil, errors.Join(fmt.Errorf("data_dir %s is another user's, who could not read what root writes there; run this as that user", cfg.DataDir), lock.Close())
 	}
-	o := &files{agent: &agent{cfg: cfg, info: info, lock: lock, log: newLogger(cfg.Log, slog.LevelWarn)}}
+	log, _ := newLogger(cfg.Log, slog.LevelWarn)
+	o := &files{agent: &agent{cfg: cfg, info: info, lock: lock, log: log}}
 	if err := o.open(); err != nil {
 		return nil, nil, errors.Join(err, o.close())
 	}

@@ -94,6 +94,7 @@ func (a *agent) registerMetrics() {
 	})
 	a.one(gauge, "arena_bytes", "Memory of all batches in flight, of dispatcher.memory.", func() float64 { return float64(a.arena.Used()) })
 	a.ledgerMetrics()
+	a.leakMetrics()
 	a.metrics.Func(counter, "lines_truncated_total", "Lines cut at max_line.", []string{"reader"}, labelled(&a.truncated))
 }
 

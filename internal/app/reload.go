@@ -112,6 +112,7 @@ func (a *agent) tryReload() ([]string, error) {
 	a.arena.SetLimit(int64(next.Dispatcher.Memory))
 	a.canary.SetSinks(sinkNames(next.Sinks))
 	a.canary.Reconfigure(next.Canary)
+	a.leaks.Reconfigure(next.LeakWatch)
 	for _, m := range a.monitors {
 		m.reconfigure()
 	}

@@ -116,12 +116,14 @@ type Watch struct {
 	sites       sites
 	seen        uint64 // of the looks, the newest's number
 	active      map[string]bool
+	totals      totals
 
-	mu      sync.Mutex
-	config  Config
-	verdict Verdict
-	alarms  map[string]int64
-	refused int64
+	mu        sync.Mutex
+	config    Config
+	verdict   Verdict
+	alarms    map[string]int64
+	refused   int64
+	perMinute map[string]float64
 }
 
 // New returns a Watch that does nothing before Run.
@@ -135,6 +137,7 @@ func New(config Config, d Deps) *Watch {
 		verdict: Verdict{Status: health.Healthy},
 	}
 	w.hook.log = d.Log
+	w.totals.begin(config.Interval.Std())
 	return w
 }
 
@@ -181,6 +184,7 @@ func (w *Watch) Run(ctx context.Context) {
 // begin forgets what was seen. One that is not enabled has nothing to complain of.
 func (w *Watch) begin(config Config) {
 	clear(w.series)
+	w.totals.begin(config.Interval.Std())
 	clear(w.active)
 	w.share = nil
 	if !config.Enabled {

@@ -29,6 +29,7 @@ func (w *Watch) Observe(ctx context.Context, sample Sample) {
 	at := w.clock.tick(sample.Time, config.Interval.Std())
 	w.seen++
 	w.sites.note(at, sample.Sites)
+	w.grow(at, sample)
 	load := 0.0
 	for _, s := range sample.Series {
 		if s.What != Heap && !strings.HasPrefix(s.What, Descriptors) {
