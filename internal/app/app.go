@@ -49,6 +49,7 @@ type agent struct {
 	lock   *os.File
 
 	again     Reloads
+	text      []byte // of the configuration file, at the start
 	reloading sync.Mutex
 	quit      context.Context
 	quitting  context.CancelFunc
@@ -100,6 +101,7 @@ type monitor struct {
 // as again says.
 func Run(ctx context.Context, cfg Config, info BuildInfo, again Reloads) error {
 	a := &agent{cfg: cfg, info: info, again: again, level: new(slog.LevelVar), board: &health.Board{}, metrics: metrics.New()}
+	a.text, _ = os.ReadFile(again.Path) // where it cannot be read, it has changed when it can
 	a.level.Set(levelOf(cfg.Log))
 	a.log, a.lastLines = newLogger(cfg.Log, a.level)
 	a.manager = systemd.Find(a.log)

@@ -72,8 +72,10 @@ func (b *books) running() []ledger.ComponentState {
 	return nil
 }
 
+// isRunning tells it of a source that was built: one that is not enabled may run as well,
+// and do nothing.
 func (b *books) isRunning(component string) bool {
-	return slices.Contains(b.running(), ledger.ComponentState{Name: component, Running: true})
+	return !slices.Contains(b.running(), ledger.ComponentState{Name: component})
 }
 
 // noteComponents has the census know which components run. reloading is held.

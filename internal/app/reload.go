@@ -219,7 +219,7 @@ func (a *agent) awaitReloads(ctx context.Context) {
 // watchConfig reloads when the file's text is another one. It is read, since a file that
 // is put in place by links, as Kubernetes does, gives no other sign that is to be relied on.
 func (a *agent) watchConfig(ctx context.Context) {
-	was, _ := os.ReadFile(a.again.Path)
+	was := a.text
 	var seen []byte
 	for task.Sleep(ctx, watchInterval) {
 		is, err := os.ReadFile(a.again.Path)

@@ -53,9 +53,19 @@ func TestTheContainerMonitorIsSwitchedUnderLoad(t *testing.T) {
 		for ; time.Since(began) < 20*time.Second; switches++ {
 			<-pace.C
 			w.turns("container_monitor", false)
-			m := w.agent.Metrics(t)
-			if owned, held := m.Sum("log_capturer_task_goroutines", `owner="agent/sources/containers`), m.Sum("log_capturer_descriptors"); owned > 0 || held > 0 {
-				t.Errorf("switched off, it has %.0f goroutines and holds %.0f descriptors", owned, held)
+			census, err := w.agent.Resources()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range census.Goroutines.Owners {
+				if o.Component == "container_monitor" && o.Tasks+o.Expected > 0 {
+					t.Errorf("switched off, it has %+v", o)
+				}
+			}
+			for _, h := range census.Held {
+				if h.Component == "container_monitor" && h.Count > 0 {
+					t.Errorf("switched off, it holds %+v", h)
+				}
 			}
 			<-pace.C
 			w.turns("container_monitor", true)
