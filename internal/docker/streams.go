@@ -86,7 +86,7 @@ func (s *stream) Podman() bool { return s.podman }
 
 func newStream(ctx context.Context, body io.ReadCloser, cancel context.CancelCauseFunc, open *ledger.Account) *stream {
 	s := &stream{ReadCloser: body, cancel: cancel}
-	s.held = ledger.Open(ctx, open, s)
+	s.held = ledger.Open(ledger.OwnerOf(ctx), open, s)
 	return s
 }
 
@@ -145,7 +145,7 @@ func (c *Client) Events(ctx context.Context, since int64) (*EventStream, error) 
 	life, cancel := context.WithCancel(ctx)
 	slow := time.AfterFunc(headerTimeout, cancel)
 	s := &EventStream{c: c, cancel: cancel, result: engine.Events(life, options)}
-	s.held = ledger.Open(ctx, &c.EventStreams, s)
+	s.held = ledger.Open(ledger.OwnerOf(ctx), &c.EventStreams, s)
 	slow.Stop()
 	select {
 	case err := <-s.result.Err: // refused before the first event

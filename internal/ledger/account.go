@@ -35,10 +35,10 @@ type Holding struct {
 	ended   atomic.Bool
 }
 
-// Open notes that object was opened, by the owner of the goroutine that ctx was given to.
-// Closing the holding belongs into object's own Close. Neither keeps object alive.
-func Open[T any](ctx context.Context, a *Account, object *T) *Holding {
-	owner, _ := pprof.Label(ctx, OwnerLabel)
+// Open notes that object was opened, by an owner of goroutines (OwnerOf; "" where that is
+// not known). Closing the holding belongs into object's own Close. Neither keeps object
+// alive.
+func Open[T any](owner string, a *Account, object *T) *Holding {
 	h := &Holding{account: a, owner: owner, since: time.Now()}
 	h.cleanup = runtime.AddCleanup(object, (*Holding).collected, h)
 	a.mu.Lock()
@@ -53,11 +53,16 @@ func Open[T any](ctx context.Context, a *Account, object *T) *Holding {
 // OwnerLabel is the pprof label with which package task says whose a goroutine is.
 const OwnerLabel = "owner"
 
+// OwnerOf returns the owner of the goroutine that ctx was given to.
+func OwnerOf(ctx context.Context) string {
+	owner, _ := pprof.Label(ctx, OwnerLabel)
+	return owner
+}
+
 // For returns life with the owner that ctx has: what is opened in it is that one's, though
 // it may live longer.
 func For(life, ctx context.Context) context.Context {
-	owner, _ := pprof.Label(ctx, OwnerLabel)
-	return pprof.WithLabels(life, pprof.Labels(OwnerLabel, owner))
+	return pprof.WithLabels(life, pprof.Labels(OwnerLabel, OwnerOf(ctx)))
 }
 
 // Close notes that what is held was closed; it may be called twice.

@@ -8,7 +8,7 @@ import (
 // Conn returns c as a connection that the account knows of until it is closed.
 func Conn(ctx context.Context, a *Account, c net.Conn) net.Conn {
 	k := &conn{Conn: c}
-	k.held = Open(ctx, a, k)
+	k.held = Open(OwnerOf(ctx), a, k)
 	return k
 }
 

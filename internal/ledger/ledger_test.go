@@ -15,9 +15,9 @@ func TestWhatIsOpenIsCountedByOwner(t *testing.T) {
 	var a Account
 	var first, second thing
 	pprof.Do(t.Context(), pprof.Labels(OwnerLabel, "agent/reader"), func(ctx context.Context) {
-		first.held = Open(ctx, &a, &first)
+		first.held = Open(OwnerOf(ctx), &a, &first)
 	})
-	second.held = Open(t.Context(), &a, &second)
+	second.held = Open("", &a, &second)
 	if n, by := a.Load(), a.ByOwner(); n != 2 || by["agent/reader"] != 1 || by[""] != 1 {
 		t.Errorf("%d open, by owner %v", n, by)
 	}
@@ -36,7 +36,7 @@ func TestWhatIsForgottenIsFound(t *testing.T) {
 	var a Account
 	func() {
 		forgotten := &thing{}
-		forgotten.held = Open(t.Context(), &a, forgotten)
+		forgotten.held = Open("", &a, forgotten)
 	}()
 	deadline := time.Now().Add(10 * time.Second)
 	for a.Unclosed() == 0 && time.Now().Before(deadline) {
@@ -51,7 +51,7 @@ func TestWhatIsClosedIsNotFoundLater(t *testing.T) {
 	var a Account
 	func() {
 		closed := &thing{}
-		closed.held = Open(t.Context(), &a, closed)
+		closed.held = Open("", &a, closed)
 		closed.held.Close()
 	}()
 	for range 3 {

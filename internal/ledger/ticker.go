@@ -14,7 +14,7 @@ type Ticker struct {
 // NewTicker starts a ticker.
 func NewTicker(ctx context.Context, a *Account, d time.Duration) *Ticker {
 	t := &Ticker{Ticker: time.NewTicker(d)}
-	t.held = Open(ctx, a, t)
+	t.held = Open(OwnerOf(ctx), a, t)
 	return t
 }
 

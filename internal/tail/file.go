@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +87,7 @@ func openFile(path string, follow bool, open *ledger.Account) (*File, error) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrNotRegular)
 	}
 	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd}
-	f.held = ledger.Open(context.Background(), open, f)
+	f.held = ledger.Open("", open, f)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.ID.Birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}

@@ -146,7 +146,7 @@ func TestDescriptorsAreOfAKind(t *testing.T) {
 		defer f.Close()
 		open = append(open, f)
 	}
-	held := ledger.Open(t.Context(), &logs, open[1])
+	held := ledger.Open("", &logs, open[1])
 	defer held.Close()
 	after, err := c.Take()
 	if err != nil {
