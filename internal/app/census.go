@@ -119,6 +119,10 @@ func (a *agent) ownAccounts() []census.Entry {
 		all = append(all, census.Entry{Owner: census.ServerOwner, Kind: census.Connection, Account: &s.Connections, Endpoint: s.Addr()})
 	}
 	for _, lane := range a.dispatcher.Lanes() {
+		spooled, most := lane.SpoolFiles()
+		all = append(all, census.Entry{Owner: sinksScope + lane.Name() + "/spool", Kind: census.SpoolFile, Account: spooled, Expected: exactly(most)})
+		letters, most := lane.Letters().Files()
+		all = append(all, census.Entry{Owner: sinksScope + lane.Name() + "/deadletters", Kind: census.DeadLetterFile, Account: letters, Expected: exactly(most)})
 		// One is used at a time; another may be ending.
 		if s, ok := lane.Sink().(connected); ok {
 			all = append(all, census.Entry{

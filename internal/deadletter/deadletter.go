@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
 	"github.com/logcapturer/log_capturer/internal/spool"
@@ -76,6 +77,11 @@ type Writer struct {
 	expired int64
 	buf     []byte
 }
+
+// Files returns the account of the files that are open, nil with Options.FS, and how many
+// there should be at most: the one that is written, one that is looked through, and its
+// successor.
+func (w *Writer) Files() (open *ledger.Account, expected int) { return spool.Held(w.fs), 3 }
 
 // Open opens the dead letters of a sink and counts what is there. maxBytes is the size
 // on disk that makes the oldest go for newer ones. What was cut off in the middle of a

@@ -11,6 +11,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/deadletter"
 	"github.com/logcapturer/log_capturer/internal/health"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/metrics"
 	"github.com/logcapturer/log_capturer/internal/queue"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -118,6 +119,10 @@ func (l *Lane) Sink() sink.Sink { return l.sink.present() }
 
 // Stats returns the figures of the lane's queue.
 func (l *Lane) Stats() queue.Stats { return l.queue.Stats() }
+
+// SpoolFiles returns the account of the spool's open files, and how many there should be at
+// most.
+func (l *Lane) SpoolFiles() (open *ledger.Account, expected int) { return l.spool.Files() }
 
 // SpoolMax returns the most that the lane's spool takes on disk, in bytes.
 func (l *Lane) SpoolMax() int64 { return l.spool.Max() }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // FS is the directory of one spool. Tests put faults behind it. Names are plain file
@@ -34,7 +36,18 @@ type File interface {
 }
 
 // dirFS is the real directory, reached through os.Root.
-type dirFS struct{ root *os.Root }
+type dirFS struct {
+	root *os.Root
+	open *ledger.Account
+}
+
+// Held returns the account of the files that are open of a real directory; nil of another.
+func Held(files FS) *ledger.Account {
+	if d, ok := files.(dirFS); ok {
+		return d.open
+	}
+	return nil
+}
 
 // Dir returns the real directory, which it creates where it is missing. It is what Open
 // uses without Options.FS.
@@ -49,7 +62,7 @@ func Dir(dir string) (FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the spool's directory: %w", err)
 	}
-	return dirFS{root}, nil
+	return dirFS{root, new(ledger.Account)}, nil
 }
 
 // syncAbove makes the name of dir durable, and those of spool/ and data_dir above it: any
@@ -76,7 +89,9 @@ func (d dirFS) Open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return diskFile{f}, nil
+	file := &diskFile{File: f}
+	file.held = ledger.Open("", d.open, file)
+	return file, nil
 }
 
 func (d dirFS) Rename(from, to string) error { return d.root.Rename(from, to) }
@@ -101,9 +116,17 @@ func (d dirFS) Sync() error {
 	return f.Sync()
 }
 
-type diskFile struct{ *os.File }
+type diskFile struct {
+	*os.File
+	held *ledger.Holding
+}
 
-func (f diskFile) Size() (int64, error) {
+func (f *diskFile) Close() error {
+	f.held.Close()
+	return f.File.Close()
+}
+
+func (f *diskFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

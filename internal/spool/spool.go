@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/record"
 )
 
@@ -200,6 +201,20 @@ func (s *Spool) writable(n int64) (*segment, error) {
 	s.segments = append(s.segments, seg)
 	s.active = seg
 	return seg, nil
+}
+
+// Files returns the account of the files that are open, nil with Options.FS, and how many
+// there should be at most.
+func (s *Spool) Files() (open *ledger.Account, expected int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	expected = 3 // the position, also while it is made anew, and the one that is read
+	for _, seg := range s.segments {
+		if seg.file != nil {
+			expected++
+		}
+	}
+	return Held(s.fs), expected
 }
 
 // Bytes returns the size of all segments.

@@ -45,12 +45,12 @@ func TestTheContainerMonitorIsSwitchedUnderLoad(t *testing.T) {
 		w.startAgent(plain + fmt.Sprintf("canary: {enabled: false}\nsinks:\n  files: {type: local_file, path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 		w.ready()
 		for range 5 {
-			w.container(10_000, harness.RunOptions{Args: []string{"-rate", "500", "-stderr-every", "3"}})
+			w.container(6_000, harness.RunOptions{Args: []string{"-rate", "500", "-stderr-every", "3"}})
 		}
 		pace := time.NewTicker(time.Second)
 		defer pace.Stop()
 		began, switches := time.Now(), 0
-		for ; time.Since(began) < 20*time.Second; switches++ {
+		for ; time.Since(began) < 12*time.Second; switches++ {
 			<-pace.C
 			w.turns("container_monitor", false)
 			census, err := w.agent.Resources()

@@ -27,6 +27,9 @@ const (
 	Ticker       = "ticker"
 	// Reader is a log that is read, or to be read.
 	Reader = "reader"
+	// SpoolFile and DeadLetterFile are open files of theirs.
+	SpoolFile      = "spool_file"
+	DeadLetterFile = "deadletter_file"
 )
 
 // Entry is an account, and whose it is.
