@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -13,7 +14,9 @@ func moved(samples []Sample) map[Measure]Trend {
 		add(CountOfDescriptors, float64(unregistered(s)))
 		add(LiveHeap, float64(s.Heap.LiveBytes-s.Heap.BatchBytes))
 		for _, h := range s.Held {
-			add(Measure("held "+h.Kind), float64(h.Count-max(0, h.Expected)))
+			// What was collected without being closed counts on, so that the collector's turns
+			// are no steps.
+			add(Measure("held "+h.Kind), float64(h.Count-max(0, h.Expected))+float64(h.Unclosed))
 			add(Measure("unclosed "+h.Kind), float64(h.Unclosed))
 		}
 	})
@@ -54,7 +57,7 @@ func unsure(samples []Sample) []Measure {
 	return out
 }
 
-// growing are the measures that do, goroutines first.
+// growing are the measures that do: goroutines first, and what may be load last.
 func (p Phase) growing() (all []Measure) {
 	for _, m := range slices.Sorted(maps.Keys(p.Moved)) {
 		if !p.Moved[m].Grows {
@@ -66,6 +69,9 @@ func (p Phase) growing() (all []Measure) {
 			all = append(all, m)
 		}
 	}
+	slices.SortStableFunc(all, func(a, b Measure) int {
+		return cmp.Compare(slices.Index(p.Unsure, a), slices.Index(p.Unsure, b)) // -1: not among them
+	})
 	return all
 }
 
