@@ -38,6 +38,8 @@ func TestIsolationNamesTheComponent(t *testing.T) {
 			Leak, "sink.loki", "unclosed response_body grow by 10.0 a minute"},
 		"tickers that the collector finds now and then": {with(healthy(), "sink.loki", func(p *part) { p.tickers, p.collected = 10, true }),
 			Leak, "sink.loki", "held ticker grow by 10.0 a minute, and without sink.loki they do not"},
+		"connections, of which the server has some": {with(with(healthy(), "sink.loki", func(p *part) { p.connections = 10 }), "file_monitor", func(p *part) { p.asked = 3 }),
+			Leak, "sink.loki", "leak: held connection grow by 10.0 a minute, and without sink.loki they do not: it is sink.loki"},
 		"one that another feeds": {with(healthy(), "sink.loki", func(p *part) { p.leak, p.feeds = 20, "file_monitor" }),
 			Leak, "sink.loki", "bears the label of sink.loki"},
 		"two": {with(with(healthy(), "sink.loki", func(p *part) { p.leak = 20 }), "file_monitor", func(p *part) { p.leak = 20 }),

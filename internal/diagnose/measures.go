@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // moved fits a trend to each measure. Where it is known what load explains, that is taken
@@ -16,7 +18,7 @@ func moved(samples []Sample) map[Measure]Trend {
 		for _, h := range s.Held {
 			// What was collected without being closed counts on, so that the collector's turns
 			// are no steps.
-			add(Measure("held "+h.Kind), float64(h.Count-max(0, h.Expected))+float64(h.Unclosed))
+			add(heldOf(h), float64(h.Count-max(0, h.Expected))+float64(h.Unclosed))
 			add(Measure("unclosed "+h.Kind), float64(h.Unclosed))
 		}
 	})
@@ -29,6 +31,15 @@ func moved(samples []Sample) map[Measure]Trend {
 		out[m] = fit(at, values, s)
 	}
 	return out
+}
+
+// heldOf is the measure of what is held. Where it is not known how much is load it is one
+// by itself: it makes the others of its kind no less sure.
+func heldOf(h ledger.Held) Measure {
+	if h.Expected < 0 {
+		return Measure("held " + h.Kind + " of " + h.Component)
+	}
+	return Measure("held " + h.Kind)
 }
 
 // unregistered are the descriptors that the register does not hold: the others are
@@ -49,7 +60,7 @@ func unsure(samples []Sample) []Measure {
 	out := []Measure{CountOfDescriptors, LiveHeap}
 	for _, s := range samples {
 		for _, h := range s.Held {
-			if m := Measure("held " + h.Kind); h.Expected < 0 && !slices.Contains(out, m) {
+			if m := heldOf(h); h.Expected < 0 && !slices.Contains(out, m) {
 				out = append(out, m)
 			}
 		}
