@@ -13,7 +13,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench scenarios load soak crash sim clean
+.PHONY: help demo test build lint bench scenarios load soak leaks crash sim clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ soak: ## Turn 50 streams over and over and look for leaks, live in 64 MB, 30 min
 	@scripts/setup cc engine loki
 	go test -tags load -count=1 -timeout 25h -v -run '^TestSoak' ./test/load -args $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
 	LOG_CAPTURER_MEMORY_FOR=30m LOG_CAPTURER_NETWORK_FOR=10m go test -count=1 -timeout 2h -v -run '^Test(SixtyFour|TheNetwork)' ./test/e2e
+
+leaks: ## Plant leaks and see that each is found, and that load up and down ten times is none; ARGS="-cycles 3"
+	@scripts/setup engine
+	go test -count=1 -timeout 2h -v ./test/leaks -args -cycles 10 -containers 50 $(ARGS)
 
 crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
 	@scripts/setup strace

@@ -143,8 +143,10 @@ type connected interface {
 
 func exactly(n int) func() int { return func() int { return n } }
 
-// componentOf tells to which component an owner belongs, or a function of ours.
+// componentOf tells to which component an owner belongs, or a function of ours by its full
+// name.
 func componentOf(owner string) string {
+	owner = strings.TrimPrefix(owner, "github.com/logcapturer/log_capturer/")
 	if name, ok := strings.CutPrefix(owner, sinksScope); ok {
 		name, _, _ = strings.Cut(name, "/")
 		return "sink." + name
@@ -152,6 +154,7 @@ func componentOf(owner string) string {
 	for _, of := range []struct{ prefix, component string }{
 		{containersScope, containerMonitor}, {filesScope, fileMonitor},
 		{canaryOwner, canaryComponent}, {"agent/serving", "server"},
+		{"internal/discover.(*Files)", fileMonitor},
 		{"internal/docker", containerMonitor}, {"internal/discover", containerMonitor},
 		{"internal/source/dockerapi", containerMonitor}, {"internal/source/jsonfile", containerMonitor},
 		{"github.com/moby/", containerMonitor}, {"internal/source/file", fileMonitor},

@@ -32,7 +32,10 @@ func (a *agent) buildSwitches() {
 	}
 	a.switches = append(a.switches, &component{
 		name: canaryComponent, owner: canaryComponent, rest: func() {},
-		start: func(scope *task.Scope) { scope.Go("run", a.canary.Run) },
+		start: func(scope *task.Scope) {
+			scope.Go("run", a.canary.Run)
+			plantCanary(scope, a.canary, a.root)
+		},
 	})
 }
 

@@ -85,6 +85,7 @@ func (a *agent) buildContainers(hostname string) error {
 		start: func(scope *task.Scope) {
 			a.runMonitor(scope, found, monitored)
 			scope.Go("keeper", keeper.run)
+			plantContainers(scope, engine, monitored)
 		},
 		rest: func() {
 			engine.Close()
@@ -154,7 +155,10 @@ func (a *agent) buildFiles(hostname string) {
 	})
 	a.monitors = append(a.monitors, monitor{
 		name: fileMonitor, owner: "files",
-		start:       func(scope *task.Scope) { a.runMonitor(scope, hinted{found, a.watcher}, p) },
+		start: func(scope *task.Scope) {
+			a.runMonitor(scope, hinted{found, a.watcher}, p)
+			plantFiles(scope, found, p, stats)
+		},
 		rest:        func() {},
 		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
 		close:       p.Close,

@@ -25,7 +25,11 @@ type part struct {
 	// heap is how many bytes a minute it leaks, tickers and bodies how many of each it
 	// holds more, unclosed how many bodies it forgets.
 	heap, tickers, bodies, unclosed float64
-	feeds                           string // it leaks only while that one runs too
+	// connections are those that it leaks, asked those of which load is not known.
+	connections, asked float64
+	// collected: the garbage collector finds the tickers.
+	collected bool
+	feeds     string // it leaks only while that one runs too
 }
 
 // fake is an agent on the clock of whoever asks; its leaks grow while their component runs.
@@ -142,7 +146,18 @@ func (f *fake) census() Snapshot {
 			s.Heap.Sites = append(s.Heap.Sites, ledger.HeapSite{Function: p.stack, Component: name, Bytes: int64(p.heap * f.leaked[name])})
 		}
 		if p.tickers > 0 {
-			s.Held = append(s.Held, ledger.Held{Owner: p.owner, Component: name, Kind: "ticker", Count: 1 + int(p.tickers*f.leaked[name]), Expected: 1})
+			h := ledger.Held{Owner: p.owner, Component: name, Kind: "ticker", Count: 1 + int(p.tickers*f.leaked[name]), Expected: 1}
+			if p.collected { // the garbage collector comes by each minute and a half
+				h.Unclosed = int64(p.tickers*f.leaked[name]) / 15 * 15
+				h.Count -= int(h.Unclosed)
+			}
+			s.Held = append(s.Held, h)
+		}
+		if p.connections > 0 {
+			s.Held = append(s.Held, ledger.Held{Owner: p.owner, Component: name, Kind: "connection", Count: 2 + int(p.connections*f.leaked[name]), Expected: 2})
+		}
+		if p.asked > 0 {
+			s.Held = append(s.Held, ledger.Held{Owner: p.owner, Component: name, Kind: "connection", Count: int(p.asked), Expected: -1})
 		}
 		if p.bodies > 0 || p.unclosed > 0 {
 			s.Held = append(s.Held, ledger.Held{Owner: p.owner, Component: name, Kind: "response_body", Count: int(p.bodies * f.leaked[name]), Expected: -1, Unclosed: int64(p.unclosed * f.leaked[name])})

@@ -1,8 +1,11 @@
 package diagnose
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // moved fits a trend to each measure. Where it is known what load explains, that is taken
@@ -13,7 +16,9 @@ func moved(samples []Sample) map[Measure]Trend {
 		add(CountOfDescriptors, float64(unregistered(s)))
 		add(LiveHeap, float64(s.Heap.LiveBytes-s.Heap.BatchBytes))
 		for _, h := range s.Held {
-			add(Measure("held "+h.Kind), float64(h.Count-max(0, h.Expected)))
+			// What was collected without being closed counts on, so that the collector's turns
+			// are no steps.
+			add(heldOf(h), float64(h.Count-max(0, h.Expected))+float64(h.Unclosed))
 			add(Measure("unclosed "+h.Kind), float64(h.Unclosed))
 		}
 	})
@@ -26,6 +31,15 @@ func moved(samples []Sample) map[Measure]Trend {
 		out[m] = fit(at, values, s)
 	}
 	return out
+}
+
+// heldOf is the measure of what is held. Where it is not known how much is load it is one
+// by itself: it makes the others of its kind no less sure.
+func heldOf(h ledger.Held) Measure {
+	if h.Expected < 0 {
+		return Measure("held " + h.Kind + " of " + h.Component)
+	}
+	return Measure("held " + h.Kind)
 }
 
 // unregistered are the descriptors that the register does not hold: the others are
@@ -46,7 +60,7 @@ func unsure(samples []Sample) []Measure {
 	out := []Measure{CountOfDescriptors, LiveHeap}
 	for _, s := range samples {
 		for _, h := range s.Held {
-			if m := Measure("held " + h.Kind); h.Expected < 0 && !slices.Contains(out, m) {
+			if m := heldOf(h); h.Expected < 0 && !slices.Contains(out, m) {
 				out = append(out, m)
 			}
 		}
@@ -54,7 +68,7 @@ func unsure(samples []Sample) []Measure {
 	return out
 }
 
-// growing are the measures that do, goroutines first.
+// growing are the measures that do: goroutines first, and what may be load last.
 func (p Phase) growing() (all []Measure) {
 	for _, m := range slices.Sorted(maps.Keys(p.Moved)) {
 		if !p.Moved[m].Grows {
@@ -66,6 +80,9 @@ func (p Phase) growing() (all []Measure) {
 			all = append(all, m)
 		}
 	}
+	slices.SortStableFunc(all, func(a, b Measure) int {
+		return cmp.Compare(slices.Index(p.Unsure, a), slices.Index(p.Unsure, b)) // -1: not among them
+	})
 	return all
 }
 

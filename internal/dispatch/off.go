@@ -20,6 +20,7 @@ func (l *Lane) begin() {
 		}
 		close(idle) // last: whoever waits for it may switch the lane on
 	})
+	l.plant()
 }
 
 // overIfOff ends a lane whose goroutine has ended already, or is about to.

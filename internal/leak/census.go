@@ -4,6 +4,9 @@ import "github.com/logcapturer/log_capturer/internal/ledger"
 
 // FromSnapshot makes a Sample of a census.
 //
+// What was collected without being closed counts as held on: whoever forgets has the same
+// growth, whenever the garbage collector comes by.
+//
 // What is explained: goroutines and held things by their own formulas; descriptors of a
 // kind by what is held of that kind, so that whoever holds it has the alarm; sockets by
 // the connections that are held, without those of the engine's streams, which are counted
@@ -31,7 +34,7 @@ func FromSnapshot(s ledger.Snapshot) Sample {
 		}
 		out.Series = append(out.Series, Series{
 			Component: h.Component, Owner: h.Owner, What: HeldPrefix + h.Kind,
-			Value: float64(h.Count), Expected: float64(h.Expected), Oldest: h.Oldest,
+			Value: float64(h.Count) + float64(h.Unclosed), Expected: float64(h.Expected), Oldest: h.Oldest,
 		})
 		if h.Unclosed > 0 {
 			out.Series = append(out.Series, Series{

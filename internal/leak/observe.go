@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -145,7 +146,7 @@ func (w *Watch) conclude(ctx context.Context, sample Sample, config Config) {
 	for _, s := range w.series {
 		if s.alarm != nil {
 			alarms = append(alarms, s)
-			active[component(s.now.Component)] = true
+			active[s.blamed()] = true
 		}
 	}
 	if w.share != nil {
@@ -224,21 +225,16 @@ func (w *Watch) count(active map[string]bool) {
 }
 
 func (s *series) verdict(v Verdict) Verdict {
-	v.Status, v.Owner, v.Component, v.What = s.alarm.status, s.now.Owner, component(s.now.Component), s.now.What
+	v.Status, v.Owner, v.Component, v.What = s.alarm.status, s.now.Owner, s.blamed(), s.now.What
 	v.Value, v.Expected = s.now.Value, s.now.Expected
 	v.PerMinute, v.Since, v.Stack = s.alarm.perMinute, s.alarm.since, s.now.Stack
 	if site := s.alarm.site; s.isHeap() && site.Function != "" {
 		v.Owner, v.Stack = site.Function, site.Function
-		if site.Component != "" {
-			v.Component = site.Component
-		}
 	}
 	return v
 }
 
-func component(name string) string {
-	if name == "" {
-		return nobody
-	}
-	return name
+// blamed is the component that an alarm is about: of the heap, whose function's memory grew.
+func (s *series) blamed() string {
+	return cmp.Or(s.alarm.site.Component, s.now.Component, nobody)
 }

@@ -117,7 +117,7 @@ func TestACensusBecomesASample(t *testing.T) {
 		Time: at, Descriptors: 30, DescriptorLimit: 1024, HeapLive: 20, HeapLimit: 100,
 		Series: []Series{
 			{"container_monitor", stream, Goroutines, 12, 9, "a < b", at},
-			{"container_monitor", stream, "held:engine_stream", 3, 3, "", at.Add(-time.Hour)},
+			{"container_monitor", stream, "held:engine_stream", 6, 3, "", at.Add(-time.Hour)},
 			{"container_monitor", stream, "unclosed:engine_stream", 3, 0, "", time.Time{}},
 			{"container_monitor", stream, "held:ticker", 1, Unknown, "", time.Time{}},
 			{"", "", "descriptors:engine_stream", 4, 3, "", time.Time{}},

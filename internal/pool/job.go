@@ -41,6 +41,7 @@ type job struct {
 	evicted bool               // its goroutine is to end
 	blocked bool               // it is among the pool's blocked
 	left    bool               // not wanted any more, but perhaps not gone
+	leftAt  time.Time          // since when
 	back    bool               // announced again after its end
 	unread  bool               // it ended because it was not wanted: its position is kept
 	volume  volume
@@ -346,7 +347,7 @@ func (j *job) leave() {
 	if j.left {
 		return
 	}
-	j.left, j.unread = true, true
+	j.left, j.leftAt, j.unread = true, time.Now(), true
 	j.cancel()
 	j.urgent = true
 	j.p.wakeLocked(j)

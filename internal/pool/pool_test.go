@@ -376,6 +376,36 @@ func TestABusyTargetThatIsNotWantedAnyMoreIsLetGo(t *testing.T) {
 	f.arrives("file:a.log", "1", "half a line", "2")
 }
 
+// A log that is not wanted any more, and is not let go of, is not counted as one that should
+// be there for long; one whose lines are being delivered is.
+func TestALogThatIsHeldByMistakeIsOneTooMany(t *testing.T) {
+	f := newFixture(t, nil)
+	orphan := func(name string) *job {
+		f.pool.mu.Lock()
+		defer f.pool.mu.Unlock()
+		j := newJob(f.pool, f.target(name)) // its turn never ends
+		f.pool.jobs[j.id] = j
+		j.leave()
+		return j
+	}
+	jobs := []*job{orphan("stuck.log"), orphan("delivered.log")}
+	jobs[1].tracker = position.NewTracker(position.Cursor{}, func(position.Cursor) {}, func() {})
+	jobs[1].tracker.Track(f.pool.Arena.Force(1), position.Cursor{})
+	wanted := func(want int) {
+		t.Helper()
+		if got := f.pool.Figures(); got.Jobs != 2 || got.Wanted != want {
+			t.Errorf("there are %d jobs, %d should be; want 2 and %d", got.Jobs, got.Wanted, want)
+		}
+	}
+	wanted(2)
+	f.pool.mu.Lock()
+	for _, j := range jobs {
+		j.leftAt = j.leftAt.Add(-lingers)
+	}
+	f.pool.mu.Unlock()
+	wanted(1)
+}
+
 // A container that was presumed to have a json-file, and has none, is read as a stream.
 func TestAMistakenModeIsCorrected(t *testing.T) {
 	o := &followers{upto: 3, pool: record.NewPool(1 << 20)}

@@ -152,7 +152,7 @@ func (p *Pool) Figures() Figures {
 		j.mu.Lock()
 		f.Targets[j.mode]++
 		f.Jobs++
-		if j.left {
+		if j.left && j.leaving(now) {
 			f.Wanted++
 		}
 		if r, ok := j.reader.(open); ok {
@@ -170,6 +170,16 @@ func (p *Pool) Figures() Figures {
 		j.mu.Unlock()
 	}
 	return f
+}
+
+// lingers is how long a log that is not wanted any more may take to end, once it has its
+// turn and all that was read of it is delivered.
+const lingers = 15 * time.Second
+
+// leaving tells of a log that is not wanted any more whether it is on its way. One that is
+// not, and is still there, is held by mistake. The caller holds both locks.
+func (j *job) leaving(now time.Time) bool {
+	return j.state == queued || j.tracker != nil && j.tracker.Outstanding() > 0 || now.Sub(j.leftAt) < lingers
 }
 
 // failure returns the target's name and why it cannot be read, if that lasts. The caller

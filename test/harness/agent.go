@@ -157,6 +157,9 @@ func (a *AgentProcess) Reload(t testing.TB) bool {
 // ConfigPath returns the path of the configuration file.
 func (a *AgentProcess) ConfigPath() string { return filepath.Join(a.Dir, "log_capturer.yaml") }
 
+// Bin returns the path of the agent's binary.
+func (a *AgentProcess) Bin() string { return a.bin }
+
 // LogPath returns the path of the agent's own log, of all its starts.
 func (a *AgentProcess) LogPath() string { return filepath.Join(a.Dir, "agent.log") }
 
@@ -265,16 +268,35 @@ type Health struct {
 // Health asks for it.
 func (a *AgentProcess) Health(t testing.TB) Health {
 	t.Helper()
-	res, err := a.http.Get(a.URL + "/health")
+	h, err := a.AskHealth()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return h
+}
+
+// AskHealth is Health for callers without a test.
+func (a *AgentProcess) AskHealth() (Health, error) {
+	res, err := a.http.Get(a.URL + "/health")
+	if err != nil {
+		return Health{}, err
 	}
 	defer res.Body.Close()
 	h := Health{Code: res.StatusCode}
 	if err := json.NewDecoder(res.Body).Decode(&h); err != nil {
-		t.Fatalf("GET /health: %v", err)
+		return h, fmt.Errorf("GET /health: %w", err)
 	}
-	return h
+	return h, nil
+}
+
+// Of returns the status of a component, and its reason; "" = there is no such component.
+func (h Health) Of(component string) (status, reason string) {
+	for _, c := range h.Components {
+		if c.Name == component {
+			return c.Status, c.Reason
+		}
+	}
+	return "", ""
 }
 
 // Metrics is a scrape: series, as the exposition writes them, to values.

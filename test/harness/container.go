@@ -140,6 +140,11 @@ func (c *Container) start(ctx context.Context) error {
 	return nil
 }
 
+// RemoveContainer removes one with its log, also while it runs.
+func (e *DockerEngine) RemoveContainer(ctx context.Context, id string) error {
+	return e.remove(ctx, id)
+}
+
 // remove removes a container by force; one that is gone, or on its way, is fine.
 func (e *DockerEngine) remove(ctx context.Context, id string) error {
 	_, err := e.cli.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
