@@ -265,16 +265,25 @@ type Health struct {
 // Health asks for it.
 func (a *AgentProcess) Health(t testing.TB) Health {
 	t.Helper()
-	res, err := a.http.Get(a.URL + "/health")
+	h, err := a.AskHealth()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return h
+}
+
+// AskHealth is Health for callers without a test.
+func (a *AgentProcess) AskHealth() (Health, error) {
+	res, err := a.http.Get(a.URL + "/health")
+	if err != nil {
+		return Health{}, err
 	}
 	defer res.Body.Close()
 	h := Health{Code: res.StatusCode}
 	if err := json.NewDecoder(res.Body).Decode(&h); err != nil {
-		t.Fatalf("GET /health: %v", err)
+		return h, fmt.Errorf("GET /health: %w", err)
 	}
-	return h
+	return h, nil
 }
 
 // Metrics is a scrape: series, as the exposition writes them, to values.
