@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/logcapturer/log_capturer/test/harness"
 )
@@ -24,6 +25,7 @@ type result struct {
 	loki               int64 // lines in Loki
 	failed, lokiFailed int64 // lines in attempts that failed
 	books              string
+	broken             error // of a part of the soak
 }
 
 // The most that may stay behind or grow.
@@ -54,7 +56,8 @@ func (r *result) wrong() (all []string) {
 	add(!stormy.OK(), "the sink behind a broken network, %d lines in attempts that failed: %s", r.failed, &stormy)
 	add(r.loki < r.expected || r.loki > r.expected+r.lokiFailed, "Loki has %d lines, %d were written, %d were in attempts that failed", r.loki, r.expected, r.lokiFailed)
 	add(r.books != "", "the agent's books: %s", r.books)
-	add(len(r.seen.samples) < 20, "%d samples tell nothing", len(r.seen.samples))
+	add(r.broken != nil, "the soak did not get through: %v", r.broken)
+	add(len(r.seen.samples) < 20 || r.seen.missed > len(r.seen.samples)/20, "%d samples were taken, %d could not be", len(r.seen.samples), r.seen.missed)
 	last := r.final
 	add(last.upstreamLost > 0, "the agent counts %d lines as lost before it could read them", last.upstreamLost)
 	add(last.dropped+last.deadletter > 0, "the agent dropped %d lines, and %d became dead letters", last.dropped, last.deadletter)
@@ -95,6 +98,9 @@ func (r *result) kept() (all []string) {
 // markdown is the report.
 func (r *result) markdown() string {
 	var b strings.Builder
+	if len(r.seen.samples) == 0 {
+		return fmt.Sprintln("No sample was taken:", r.wrong())
+	}
 	first, last := r.seen.samples[0], r.seen.samples[len(r.seen.samples)-1]
 	verdict := "All that must hold did."
 	if wrong := r.wrong(); len(wrong) > 0 {
@@ -181,6 +187,9 @@ func (r *result) plot() string {
 	}
 	const red, blue, green = "#c0392b", "#2471a3", "#1e8449"
 	samples := r.seen.samples
+	if len(samples) == 0 {
+		return plot(time.Time{}, time.Time{}, nil, nil)
+	}
 	return plot(samples[0].at, samples[len(samples)-1].at, r.marks, []panel{
 		{"goroutines", []curve{
 			of("actual", red, func(s sample) float64 { return float64(s.goroutines) }),

@@ -120,7 +120,7 @@ sinks:
   loki: {url: %q, timeout: %s, labels: {run: %q}}
 `, memory, r.engine.Host(), most, rotation, r.logs, r.calm.URL, r.proxy.URL, r.loki.URL, timeout, r.run)
 	if v.more {
-		config += fmt.Sprintf("  more: {type: local_file, path: \"%s/{source}.log\", rotate: {max_bytes: 1MiB, keep: 1m}}\n", r.more)
+		config += fmt.Sprintf("  more: {type: local_file, path: \"%s/more.log\", rotate: {max_bytes: 1MiB, keep: 1m}}\n", r.more)
 	}
 	return config
 }

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -58,7 +59,7 @@ func TestSoak(t *testing.T) {
 	for _, part := range []func() error{
 		func() error { return r.churn(ctx) },
 		func() error { return r.writeFile(ctx, f) },
-		func() error { return r.watch(ctx, t.Name(), &seen) },
+		func() error { r.watch(ctx, t.Name(), &seen); return nil },
 	} {
 		all.Go(func() error {
 			err := part()
@@ -68,12 +69,12 @@ func TestSoak(t *testing.T) {
 			return err
 		})
 	}
-	r.faults(t, ctx)
+	// A part that fails ends the soak, but not without a report of all until then.
+	t.Run("faults", func(t *testing.T) { r.faults(t, ctx) })
 	cancel()
-	if err := all.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	broken := all.Wait()
 	result := r.end(t, f, base, seen)
+	result.broken = errors.Join(broken, result.broken)
 	t.Log("\n" + result.markdown())
 	for _, wrong := range result.wrong() {
 		t.Error(wrong)
@@ -88,12 +89,10 @@ func TestSoak(t *testing.T) {
 // end removes all containers, waits for what is under way, and counts.
 func (r *rig) end(t *testing.T, f *logFile, base sample, seen record) *result {
 	t.Helper()
-	if err := r.disband(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	broken := r.disband(context.WithoutCancel(t.Context()))
 	r.ledger.Expect(f.id(), 1, f.seq)
 	r.did.files = f.seq
-	out := &result{o: r.o, base: base, seen: seen, expected: r.ledger.Total()}
+	out := &result{o: r.o, broken: broken, base: base, seen: seen, expected: r.ledger.Total()}
 	// What is missing when the time is over is told by the counts.
 	deadline := time.Now().Add(2 * time.Minute)
 	harness.Eventually(t, 3*time.Minute, "all lines", func() (bool, string) {

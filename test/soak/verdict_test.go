@@ -61,6 +61,8 @@ func TestWhatMustNotBeFailsTheSoak(t *testing.T) {
 		"a descriptor stays behind":            {func(r *result) { r.final.descriptors++ }, "containers gone"},
 		"descriptors of dockerd stay behind":   {func(r *result) { r.final.dockerd += 3 }, "containers gone"},
 		"a component stays ill":                {func(r *result) { r.seen.health = map[string]string{"sink.loki": "degraded"} }, "at the end sink.loki"},
+		"a part of it fails":                   {func(r *result) { r.broken = io.ErrUnexpectedEOF }, "get through"},
+		"samples are missing":                  {func(r *result) { r.seen.missed = 30 }, "could not be"},
 		"nothing happened":                     {func(r *result) { r.did = counts{} }, "too little happened"},
 		"fifty more streams, and all expected": {func(r *result) { r.grow(func(s *sample, i int) { s.goroutines += i; s.expected += i }) }, ""},
 		"a goroutine leaks each quarter hour":  {func(r *result) { r.grow(func(s *sample, i int) { s.goroutines += i / 60 }) }, "goroutines − expected"},

@@ -37,6 +37,7 @@ type change struct {
 // record is what was seen.
 type record struct {
 	samples []sample
+	missed  int // samples that could not be taken
 	changes []change
 	health  map[string]string // of each component, as seen last
 }
@@ -77,18 +78,20 @@ func (r *rig) measure() (sample, error) {
 }
 
 // watch takes a sample every so often until ctx ends, and says on stderr how far it is.
-func (r *rig) watch(ctx context.Context, name string, into *record) error {
+func (r *rig) watch(ctx context.Context, name string, into *record) {
 	said := time.Now()
 	for task.Sleep(ctx, r.o.every) {
 		s, err := r.measure()
+		var h harness.Health
+		if err == nil {
+			h, err = r.agent.AskHealth()
+		}
 		if err != nil {
-			return err
+			into.missed++
+			fmt.Fprintf(os.Stderr, "%s: no sample: %v\n", name, err)
+			continue
 		}
 		into.samples = append(into.samples, s)
-		h, err := r.agent.AskHealth()
-		if err != nil {
-			return err
-		}
 		into.note(s.at, h)
 		if time.Since(said) > time.Minute {
 			said = time.Now()
@@ -96,7 +99,6 @@ func (r *rig) watch(ctx context.Context, name string, into *record) error {
 				name, s.at.Sub(into.samples[0].at).Minutes(), r.o.during.Minutes(), s.goroutines, s.expected, s.descriptors, s.dockerd, s.streams, s.acked, s.lag)
 		}
 	}
-	return nil
 }
 
 // note adds what changed in health.
