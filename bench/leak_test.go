@@ -78,7 +78,7 @@ func watched(b *testing.B, goroutines, files int) (*leak.Watch, func() (ledger.S
 		if err != nil {
 			b.Fatal(err)
 		}
-		held := ledger.Open(b.Context(), &logs, f)
+		held := ledger.Open("", &logs, f)
 		b.Cleanup(func() { held.Close(); f.Close() })
 	}
 	c := &census.Census{

@@ -25,7 +25,9 @@ func TestTheClockIsSet(t *testing.T) {
 	log := newLogFile(filepath.Join(dir, "app.log"), 3)
 	defer log.close()
 	box := w.container(4000, harness.RunOptions{Args: []string{"-rate", "50"}})
-	acked := func(sink string) float64 { return w.agent.Metrics(t).Sum("lines_acked_total", fmt.Sprintf("sink=%q", sink)) }
+	acked := func(sink string) float64 {
+		return w.agent.Metrics(t).Sum("lines_acked_total", fmt.Sprintf("sink=%q", sink))
+	}
 	moves := func(what string, within time.Duration, value func() float64) {
 		t.Helper()
 		before := value()

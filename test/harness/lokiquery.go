@@ -204,6 +204,42 @@ func (l *LokiServer) Count(ctx context.Context, selector string, start, end time
 	return n, nil
 }
 
+// CountLong is Count for many hours: Loki counts by the hour, one after the other.
+func (l *LokiServer) CountLong(ctx context.Context, selector string, start, end time.Time) (int64, error) {
+	q := fmt.Sprintf("sum(count_over_time(%s[1h]))", selector)
+	// Each step counts the hour up to it.
+	from := start.Truncate(time.Hour)
+	body, err := l.get(ctx, "/loki/api/v1/query_range", url.Values{
+		"query": {q}, "step": {"3600"},
+		"start": {strconv.FormatInt(from.UnixNano(), 10)}, "end": {strconv.FormatInt(end.Truncate(time.Hour).Add(time.Hour).UnixNano(), 10)},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("query %s: %w", q, err)
+	}
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Values [][2]any `json:"values"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return 0, fmt.Errorf("query %s: %w", q, err)
+	}
+	sum := int64(0)
+	for _, series := range answer.Data.Result {
+		for _, v := range series.Values {
+			s, _ := v[1].(string)
+			n, err := strconv.ParseInt(s, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("query %s: %w", q, err)
+			}
+			sum += n
+		}
+	}
+	return sum, nil
+}
+
 // Push stores entries by the JSON API, for tests of the harness and of queries.
 func (l *LokiServer) Push(t testing.TB, labels map[string]string, entries ...Entry) {
 	t.Helper()

@@ -12,27 +12,15 @@ import (
 )
 
 var (
-	containers = flag.Int("containers", 0, "number of containers; 0 = 300 for the load, 50 for the soak")
-	during     = flag.Duration("for", 0, "how long to measure; 0 = 5m for the load, 30m for the soak")
-	rotation   = flag.Duration("rotation", 30*time.Second, "streams.rotation_interval of the soak")
-	report     = flag.String("report", "", "append the tables to this `FILE`, as Markdown; the soak's samples go to FILE.csv")
+	containers = flag.Int("containers", 0, "number of containers; 0 = 300")
+	during     = flag.Duration("for", 0, "how long to measure; 0 = 5m")
+	report     = flag.String("report", "", "append the tables to this `FILE`, as Markdown")
 	outputMiB  = flag.Int64("mib", 200, "container output of the cost comparison, in MiB")
 	bigMiB     = flag.Int64("big", 1024, "size of the large log that is polled, in MiB")
 )
 
 func TestLoad(t *testing.T) {
 	publish(t, "Many containers", manyContainers(t, or(*containers, 300), or(*during, 5*time.Minute), "1m"))
-}
-
-func TestSoak(t *testing.T) {
-	markdown, csv := soak(t, or(*containers, 50), *rotation, or(*during, 30*time.Minute), 10*time.Second)
-	publish(t, "Streams that turn", markdown)
-	if *report == "" {
-		return
-	}
-	if err := os.WriteFile(*report+".csv", []byte(csv), 0o644); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestCostOfFileAndStream(t *testing.T) {

@@ -2,7 +2,7 @@
 // counts every line, and looks for goroutines and descriptors that stay behind.
 //
 // Its ordinary tests are short, for every run of the tests. With the build tag load
-// there are long ones, for make load and make soak, which write a report. They all run
+// there are long ones, for make load, which write a report. They all run
 // the agent as it is shipped on an engine of their own, so that dockerd's time and
 // descriptors are those of the test. Time is CPU time: a busy machine does not change
 // it much.
@@ -34,14 +34,13 @@ type rig struct {
 	agent   *harness.AgentProcess
 	out     string // the one file of the sink
 	fleet   []*harness.Container
-	before  map[string]int64 // lines of containers that are gone already
 }
 
 // newRig starts an engine, and has the image and all that the first container needs there.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	engine := harness.PrivateEngine(t, harness.EngineOptions{})
-	r := &rig{engine: engine, dockerd: engine.PID(t), before: map[string]int64{}}
+	r := &rig{engine: engine, dockerd: engine.PID(t)}
 	first := engine.Run(t, harness.RunOptions{Args: []string{"-n", "1"}})
 	first.Wait(t)
 	first.Remove(t)
@@ -60,23 +59,6 @@ container_monitor:
 file_monitor: {enabled: false}
 sinks: {local_file: {path: %q, format: raw, rotate: {max_bytes: 0, compress: none, keep: 0s}}}
 `, r.engine.Host(), monitor, r.out))
-}
-
-// warm has a line captured of a container that is gone afterwards: what is opened for
-// the first line, and stays, is there then.
-func (r *rig) warm(t *testing.T) {
-	t.Helper()
-	c := r.engine.Run(t, harness.RunOptions{Args: []string{"-n", "1", "-hold"}})
-	harness.Eventually(t, 30*time.Second, "the first line", func() (bool, string) {
-		n := r.agent.Metrics(t).Sum("lines_acked_total")
-		return n == 1, fmt.Sprint(n)
-	})
-	c.Remove(t)
-	harness.Eventually(t, 30*time.Second, "no container", func() (bool, string) {
-		n := r.agent.Metrics(t).Sum("containers_monitored")
-		return n == 0, fmt.Sprint(n)
-	})
-	r.before[c.Name] = 1
 }
 
 // grow starts containers until there are n, and says on stderr how far it is.
@@ -122,9 +104,6 @@ func (r *rig) end(t *testing.T) *harness.Report {
 	t.Helper()
 	r.each(t, func(ctx context.Context, c *harness.Container) error { return c.StopContext(ctx) })
 	ledger := harness.NewLedger()
-	for name, lines := range r.before {
-		ledger.Expect(name, 1, lines)
-	}
 	for _, c := range r.fleet {
 		last, err := lastLine(c.LogPath(t), c.Name)
 		if err != nil {
@@ -161,13 +140,4 @@ func (r *rig) count(t *testing.T, ledger *harness.Ledger) *harness.Report {
 		t.Error("not every line was delivered exactly once")
 	}
 	return report
-}
-
-// clear removes all containers.
-func (r *rig) clear(t *testing.T) {
-	t.Helper()
-	for _, c := range r.fleet {
-		c.Remove(t)
-	}
-	r.fleet = nil
 }

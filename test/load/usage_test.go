@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +19,9 @@ type usage struct {
 	at                   time.Time
 	agentCPU, dockerdCPU float64 // seconds
 	rss, peak            int64   // bytes
-	goroutines, others   int     // others are those that no stream needs
-	logs, files          int     // descriptors of the agent: of containers' logs, and all others
+	goroutines           int
+	logs, files          int // descriptors of the agent: of containers' logs, and all others
 	dockerdFiles         int
-	streams, rotations   int
 	polls                int
 	acked                int64 // lines
 }
@@ -58,9 +56,6 @@ func (r *rig) measure() (usage, error) {
 	m, err := r.agent.Scrape()
 	errs[5] = err
 	u.goroutines = int(m.Sum("log_capturer_goroutines"))
-	u.others = int(m.Sum("task_unowned_goroutines") + m.Sum("task_goroutines") - m.Sum("task_goroutines", `owner="agent/sources/containers/readers/stream"`))
-	u.streams = int(m.Sum("container_streams_active", `mode="stream"`))
-	u.rotations = int(m.Sum("container_stream_rotations_total"))
 	u.polls = int(m.Sum("container_polls_total"))
 	u.acked = int64(m.Sum("lines_acked_total"))
 	return u, errors.Join(errs[:]...)
@@ -79,36 +74,10 @@ func (r *rig) floor(t *testing.T) usage {
 		<-tick.C
 		v := r.usage(t)
 		u.goroutines = min(u.goroutines, v.goroutines)
-		u.others = min(u.others, v.others)
 		u.files = min(u.files, v.files)
 		u.dockerdFiles = min(u.dockerdFiles, v.dockerdFiles)
 	}
 	return u
-}
-
-// growth is how far the floor of a series rose: that of its last third over that of its
-// first, where a tenth of the values may be lower: a stream is closed before it is opened
-// again. What comes and goes does not count, what stays does.
-func growth(series []int) int {
-	third := len(series) / 3
-	if third == 0 {
-		return 0
-	}
-	floor := func(part []int) int { return slices.Sorted(slices.Values(part))[len(part)/10] }
-	return floor(series[len(series)-third:]) - floor(series[:third])
-}
-
-// slope is the gradient of a series by least squares, for each minute.
-func slope(at []time.Time, series []int) float64 {
-	var n, x, y, xx, xy float64
-	for i, v := range series {
-		m := at[i].Sub(at[0]).Minutes()
-		n, x, y, xx, xy = n+1, x+m, y+float64(v), xx+m*m, xy+m*float64(v)
-	}
-	if d := n*xx - x*x; d != 0 {
-		return (n*xy - x*y) / d
-	}
-	return 0
 }
 
 // lastLine returns the largest number of a line of id in a json-file and the

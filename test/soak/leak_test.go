@@ -1,4 +1,4 @@
-package load
+package soak
 
 import (
 	"os"
@@ -14,7 +14,7 @@ import (
 func TestADescriptorThatStaysBehindIsGrowthAndOneThatIsClosedIsNot(t *testing.T) {
 	for name, forgets := range map[string]int{"closes all": 0, "forgets one in ten": 10, "forgets one of all": 1000} {
 		t.Run(name, func(t *testing.T) {
-			var series []int
+			var series []point
 			path := filepath.Join(t.TempDir(), "open")
 			for turn := range 60 {
 				f, err := os.Create(path)
@@ -30,7 +30,7 @@ func TestADescriptorThatStaysBehindIsGrowthAndOneThatIsClosedIsNot(t *testing.T)
 				if err != nil {
 					t.Fatal(err)
 				}
-				series = append(series, len(fds))
+				series = append(series, point{time.Unix(int64(turn), 0), float64(len(fds))})
 				if forgotten {
 					t.Cleanup(func() { f.Close() })
 				} else if !closed {
@@ -38,24 +38,8 @@ func TestADescriptorThatStaysBehindIsGrowthAndOneThatIsClosedIsNot(t *testing.T)
 				}
 			}
 			if rose := growth(series); (rose > 0) != (forgets > 0) {
-				t.Errorf("growth %d of %v", rose, series)
+				t.Errorf("growth %v of %v", rose, series)
 			}
 		})
-	}
-}
-
-func TestTheSlopeIsThatOfTheSeries(t *testing.T) {
-	var at []time.Time
-	var flat, leak []int
-	for i := range 30 {
-		at = append(at, time.Unix(int64(10*i), 0))
-		flat = append(flat, 100)
-		leak = append(leak, 100+32*i/6) // the predecessor's 32 a minute
-	}
-	if s := slope(at, flat); s != 0 {
-		t.Errorf("slope %v of what does not change", s)
-	}
-	if s := slope(at, leak); s < 31 || s > 33 {
-		t.Errorf("slope %v of 32 a minute", s)
 	}
 }
