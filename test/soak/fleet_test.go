@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (r *rig) launch(ctx context.Context, reads ...string) error {
 	err := all.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fleet = append(r.fleet, born...)
+	r.fleet = append(r.fleet, slices.DeleteFunc(born, func(m *member) bool { return m == nil })...)
 	return err
 }
 
@@ -150,19 +151,14 @@ func (r *rig) retire(ctx context.Context, m *member) error {
 		return err
 	}
 	n, err := r.expect(m)
-	if err != nil {
-		return err
+	if err == nil && m.read == "poll" { // what comes after the last poll would be lost, as the documentation says
+		err = r.delivered(ctx, r.calm, m.c.Name, n)
 	}
-	if m.read == "poll" { // what comes after the last poll would be lost, as the documentation says
-		if err := r.delivered(ctx, r.calm, m.c.Name, n); err != nil {
-			return err
-		}
-	}
-	_, err = r.engine.Client().ContainerRemove(ctx, m.c.ID, client.ContainerRemoveOptions{Force: true})
+	_, removing := r.engine.Client().ContainerRemove(ctx, m.c.ID, client.ContainerRemoveOptions{Force: true})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.did.removed++
-	return err
+	return errors.Join(err, removing)
 }
 
 // expect adds to the ledger what the engine wrote of a container, and returns how much.
