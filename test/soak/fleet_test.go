@@ -20,12 +20,18 @@ import (
 	"github.com/logcapturer/log_capturer/test/loggen/line"
 )
 
-// generations of a json-file that the engine keeps, of generation bytes. Together they must
-// last for a container's life: they are the oracle of what it wrote.
-const (
-	generations = 20
-	generation  = "300k"
-)
+// generations of a json-file that the engine keeps. Together they must last for a
+// container's life: they are the oracle of what it wrote.
+const generations = 20
+
+// generation is the size of each. A log that is followed does not get that large: when
+// dockerd turns it under load it leaves lines out of the stream, which nobody can have.
+func generation(read string) string {
+	if read == "file" {
+		return "300k"
+	}
+	return "20m"
+}
 
 // member is a container of the fleet.
 type member struct {
@@ -62,7 +68,7 @@ func (r *rig) create(ctx context.Context, read string) (*member, error) {
 	c, err := r.engine.RunContainer(ctx, harness.RunOptions{
 		Name: name, Labels: map[string]string{"log_capturer.read": read},
 		Args:    []string{"-rate", fmt.Sprint(r.o.rate), "-sizes", "100:400", "-state", "/seq"},
-		LogOpts: map[string]string{"max-size": generation, "max-file": fmt.Sprint(generations)},
+		LogOpts: map[string]string{"max-size": generation(read), "max-file": fmt.Sprint(generations)},
 	})
 	if err != nil {
 		return nil, err
@@ -153,6 +159,7 @@ func (r *rig) retire(ctx context.Context, m *member) error {
 	n, err := r.expect(m)
 	if err == nil && m.read == "poll" { // what comes after the last poll would be lost, as the documentation says
 		err = r.delivered(ctx, r.calm, m.c.Name, n)
+		task.Sleep(ctx, 2*time.Second) // so that a poll finds nothing more: else the agent counts a loss that may be
 	}
 	_, removing := r.engine.Client().ContainerRemove(ctx, m.c.ID, client.ContainerRemoveOptions{Force: true})
 	r.mu.Lock()
