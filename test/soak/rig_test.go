@@ -143,20 +143,17 @@ func (r *rig) warm(t *testing.T) {
 	if err := f.remove(); err != nil {
 		t.Fatal(err)
 	}
-	r.idle(t)
+	harness.Eventually(t, time.Minute, "nothing that is read", r.idle)
 }
 
-// idle waits until the agent reads nothing but the engine's events.
-func (r *rig) idle(t *testing.T) {
-	t.Helper()
-	harness.Eventually(t, time.Minute, "nothing that is read", func() (bool, string) {
-		m, err := r.agent.Scrape()
-		if err != nil {
-			return false, err.Error()
-		}
-		n, open := m.Sum("containers_monitored"), m.Open()
-		return n == 0 && open <= 1, fmt.Sprintf("%.0f containers, %d descriptors", n, open)
-	})
+// idle tells whether the agent reads nothing but the engine's events.
+func (r *rig) idle() (bool, string) {
+	m, err := r.agent.Scrape()
+	if err != nil {
+		return false, err.Error()
+	}
+	n, open := m.Sum("containers_monitored"), m.Open()
+	return n == 0 && open <= 1, fmt.Sprintf("%.0f containers, %d descriptors", n, open)
 }
 
 // delivered waits until a sink has n lines of a source.

@@ -102,16 +102,17 @@ func (r *rig) end(t *testing.T, f *logFile, base sample, seen record) *result {
 		missing := calm.Lost.N+stormy.Lost.N+max(0, r.ledger.Total()-n) > 0
 		return err == nil && !missing || time.Now().After(deadline), fmt.Sprintf("%s; %s; %d in Loki, error %v", calm, stormy, n, err)
 	})
-	if err := f.remove(); err != nil {
-		t.Fatal(err)
-	}
-	r.idle(t)
-	harness.Eventually(t, time.Minute, "the end of all that is under way", func() (bool, string) {
+	out.broken = errors.Join(out.broken, f.remove())
+	deadline = time.Now().Add(time.Minute)
+	harness.Eventually(t, 2*time.Minute, "the end of all that is under way", func() (bool, string) {
 		m, err := r.agent.Scrape()
 		if err != nil {
 			return false, err.Error()
 		}
-		out.books = r.balance(m)
+		idle, state := r.idle()
+		if out.books = r.balance(m); !idle {
+			out.books += "still read: " + state
+		}
 		out.failed = int64(m.Sum("logs_sent_total", `status="failed"`, `sink="stormy"`))
 		out.lokiFailed = int64(m.Sum("logs_sent_total", `status="failed"`, `sink="loki"`))
 		return out.books == "" || time.Now().After(deadline), out.books
