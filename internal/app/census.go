@@ -123,6 +123,10 @@ func (a *agent) ownAccounts() []census.Entry {
 		all = append(all, census.Entry{Owner: sinksScope + lane.Name() + "/spool", Kind: census.SpoolFile, Account: spooled, Expected: exactly(most)})
 		letters, most := lane.Letters().Files()
 		all = append(all, census.Entry{Owner: sinksScope + lane.Name() + "/deadletters", Kind: census.DeadLetterFile, Account: letters, Expected: exactly(most)})
+		if s, ok := lane.Sink().(filing); ok {
+			written, most := s.Files()
+			all = append(all, census.Entry{Owner: sinksScope + lane.Name() + "/lane", Kind: census.SinkFile, Account: written, Expected: exactly(most)})
+		}
 		// One is used at a time; another may be ending.
 		if s, ok := lane.Sink().(connected); ok {
 			all = append(all, census.Entry{
@@ -132,6 +136,11 @@ func (a *agent) ownAccounts() []census.Entry {
 		}
 	}
 	return all
+}
+
+// filing is a sink that writes files.
+type filing interface {
+	Files() (open *ledger.Account, most int)
 }
 
 // connected is a sink that speaks HTTP.

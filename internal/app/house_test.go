@@ -128,7 +128,7 @@ var allowed = map[string][]string{
 	"sink":              {"record", "units"},
 	"sink/httpsink":     {"sink", "units", "ledger"},
 	"sink/loki":         {"ledger", "record", "sink", "sink/httpsink", "wire", "units"},
-	"sink/localfile":    {"record", "sink", "units", "deadletter/ndjson"},
+	"sink/localfile":    {"ledger", "record", "sink", "units", "deadletter/ndjson"},
 	"sink/sinktest":     {"record", "sink"},
 	"wire":              {"record"},
 	"spool":             {"ledger", "record"},

@@ -52,7 +52,8 @@ func (r *rig) measure() (sample, error) {
 	s.descriptors, s.heap = held.Descriptors.Total, held.Heap.LiveBytes
 	for _, h := range held.Held {
 		switch h.Kind {
-		case census.JSONFile, census.LogFile, census.Connection: // streams are connections too
+		case census.JSONFile, census.LogFile, census.SpoolFile, census.DeadLetterFile, census.SinkFile,
+			census.Connection: // streams are connections too
 			s.explained += h.Count
 		}
 		s.unclosed += h.Unclosed

@@ -27,9 +27,10 @@ const (
 	Ticker       = "ticker"
 	// Reader is a log that is read, or to be read.
 	Reader = "reader"
-	// SpoolFile and DeadLetterFile are open files of theirs.
+	// SpoolFile, DeadLetterFile and SinkFile are open files of theirs.
 	SpoolFile      = "spool_file"
 	DeadLetterFile = "deadletter_file"
+	SinkFile       = "sink_file"
 )
 
 // Entry is an account, and whose it is.

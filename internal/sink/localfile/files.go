@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/logcapturer/log_capturer/internal/ledger"
 )
 
 // osFile is what the sink needs of a file that it appends to.
@@ -31,6 +33,7 @@ type handle struct {
 	written time.Time // when it was last written to
 	fresh   bool      // created by this process, its name not synced
 	used    int64     // the last use, for the choice of which to close
+	held    *ledger.Holding
 }
 
 const (
@@ -84,7 +87,7 @@ func (s *Sink) handle(name string) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.used = s.tick
+	h.used, h.held = s.tick, ledger.Open("", &s.files, h)
 	s.handles[name] = h
 	return h, nil
 }
@@ -224,5 +227,6 @@ func (s *Sink) drop(name string) error {
 		return nil
 	}
 	delete(s.handles, name)
+	h.held.Close()
 	return h.file.Close()
 }

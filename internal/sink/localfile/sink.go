@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/deadletter/ndjson"
+	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink"
 )
@@ -48,6 +49,7 @@ type Sink struct {
 	root    *os.Root // nil before the first Send
 	swept   time.Time
 	handles map[string]*handle
+	files   ledger.Account // of handles
 	tick    int64
 	torn    map[string]int64 // sizes to which files must still be cut back
 	ended   []string         // files to be compressed
@@ -92,6 +94,9 @@ func New(cfg Config, deps sink.Deps) (*Sink, error) {
 		paths: map[pathKey]string{}, rendered: map[*record.Stream][]byte{}, targets: map[string]*target{},
 	}, nil
 }
+
+// Files returns the account of the files that are open, and how many there may be.
+func (s *Sink) Files() (open *ledger.Account, most int) { return &s.files, maxOpen }
 
 // Send appends the entries to their files, one write for each file. See sink.Sink.
 func (s *Sink) Send(ctx context.Context, views []record.View) error {
