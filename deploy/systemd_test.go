@@ -105,7 +105,7 @@ func TestTheWatchdogsEndIsNoWrongConfiguration(t *testing.T) {
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGABRT {
 		t.Errorf("it ended with %v", err)
 	}
-	if !strings.Contains(out.String(), "goroutine ") || !strings.Contains(out.String(), "awaitReloads") {
+	if !strings.Contains(out.String(), "goroutine ") || !strings.Contains(out.String(), "internal/task.(*Scope).Go") {
 		t.Errorf("there are no stacks of its goroutines:\n%s", out.String())
 	}
 }
