@@ -176,8 +176,9 @@ func componentOf(owner string) string {
 	return "agent"
 }
 
-// censusAge is for how long the metrics use the same census.
-const censusAge = time.Second
+// censusAge is for how long the metrics use the same census: those of one scrape do, and
+// those of the next do not.
+const censusAge = 100 * time.Millisecond
 
 // recent returns a census that is at most censusAge old.
 func (b *books) recent() ledger.Snapshot {
