@@ -144,8 +144,9 @@ func (c *Client) Events(ctx context.Context, since int64) (*EventStream, error) 
 	}
 	life, cancel := context.WithCancel(ctx)
 	slow := time.AfterFunc(headerTimeout, cancel)
-	s := &EventStream{c: c, cancel: cancel, result: engine.Events(life, options)}
-	s.held = ledger.Open(ledger.OwnerOf(ctx), &c.EventStreams, s)
+	s := &EventStream{c: c, cancel: cancel}
+	s.held = ledger.Open(ledger.OwnerOf(ctx), &c.EventStreams, s) // it has its connection from the call on
+	s.result = engine.Events(life, options)
 	slow.Stop()
 	select {
 	case err := <-s.result.Err: // refused before the first event

@@ -35,11 +35,11 @@ func (w *world) census() (census, error) {
 func (w *world) ready() {
 	w.t.Helper()
 	w.dockerHealth("healthy")
-	before, err := w.census()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.before = before
+	harness.Eventually(w.t, 10*time.Second, "the stream of the engine's events", func() (bool, string) {
+		var err error
+		w.before, err = w.census()
+		return err == nil && w.before.descriptors == 1, fmt.Sprintf("%+v, error %v", w.before, err)
+	})
 }
 
 // ends counts every line, removes the containers, and waits until the agent holds exactly
