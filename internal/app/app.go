@@ -75,6 +75,7 @@ type agent struct {
 
 	books     books
 	leaks     *leak.Watch
+	collector leak.Collector // of those who ask for a census; guarded by books.mu
 	lastLines *leak.Tail
 	// Filled in by the monitors as they are built; read at each scrape.
 	truncated []tally
@@ -204,7 +205,7 @@ func lockDir(dir string) (*os.File, error) {
 func (a *agent) listen() error {
 	s, err := httpapi.Listen(a.cfg.Server.Listen, httpapi.Handler(httpapi.Routes{
 		Registry: a.metrics.Registry, Health: a.health, Ready: a.ready.Load, Containers: a.containers,
-		DeadLetters: a.office, Reload: a.reload, Resources: a.books.Take, Components: switchboard{a}, Token: a.token,
+		DeadLetters: a.office, Reload: a.reload, Resources: a.resources, Components: switchboard{a}, Token: a.token,
 	}), a.log)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/ledger/census"
 	"github.com/logcapturer/log_capturer/internal/metrics"
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 // leakWatch is a component of the health board, and a task.
@@ -20,6 +21,7 @@ const leakOwner = "agent/serving/" + leakWatch
 // buildLeakWatch makes what watches the census.
 func (a *agent) buildLeakWatch() {
 	host, _ := os.Hostname() // it was asked for before
+	a.collector = leak.NewCollector()
 	a.leaks = leak.New(a.cfg.LeakWatch, leak.Deps{
 		Sample: func() leak.Sample {
 			s, err := a.books.Take()
@@ -43,6 +45,15 @@ func (a *agent) buildLeakWatch() {
 	a.books.accounts = append(a.books.accounts, func() []census.Entry {
 		return []census.Entry{{Owner: leakOwner, Kind: census.Ticker, Account: &a.leaks.Tickers, Expected: exactly(1)}}
 	})
+}
+
+// resources takes a census for who asks: of a heap that is not older than the last one's,
+// else an idle agent's would seem to stand still between its collections.
+func (a *agent) resources() (ledger.Snapshot, error) {
+	a.books.mu.Lock()
+	a.collector.Freshen(units.MiB)
+	a.books.mu.Unlock()
+	return a.books.Take()
 }
 
 func (a *agent) leakMetrics() {

@@ -22,6 +22,9 @@ type runtimeCollector struct {
 	samples [3]metrics.Sample
 }
 
+// NewCollector returns the process's, for one caller at a time.
+func NewCollector() Collector { return new(runtimeCollector) }
+
 // Freshen implements Collector. An idle agent that leaks collects once an interval; one
 // that does not leak has next to nothing to collect.
 func (r *runtimeCollector) Freshen(enough units.Size) {
