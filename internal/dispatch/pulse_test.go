@@ -43,15 +43,18 @@ func TestALaneThatLeavesABatchLyingIsFound(t *testing.T) {
 	lane := f.d.Lanes()[0]
 	f.sinks["loki"].set(down)
 	var o outcomes
-	for n := range 2 { // one is being sent, and one waits
+	deliver := func(n int) {
+		t.Helper()
 		if err := f.d.Deliver(t.Context(), f.batch(f.source("a", true), n, &o)); err != nil {
 			t.Fatal(err)
 		}
-		f.eventually("the lane to have the first", func() bool { return lane.taking.Load() == 0 && !lane.Up() })
 	}
-	lane.leaving() // it ends after the first, and the queue keeps the second
+	deliver(0)
+	f.eventually("the lane to have the first", func() bool { return lane.taking.Load() == 0 && !lane.Up() })
+	lane.leaving() // it ends, and the queue keeps what comes
 	f.sinks["loki"].set(nil)
 	<-lane.done
+	deliver(1)
 	lane.taking.Store(1) // as if it had missed its wake-up
 	pulse, now := f.d.Pulse(), time.Now()
 	for _, c := range []struct {
