@@ -112,7 +112,7 @@ var allowed = map[string][]string{
 	"units":             nil,
 	"health":            nil,
 	"metrics":           nil,
-	"systemd":           nil,
+	"systemd":           {"task"},
 	"ask":               nil,
 	"position":          {"record", "ledger"},
 	"replay":            {"position", "record"},

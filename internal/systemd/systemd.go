@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 const (
@@ -97,7 +99,7 @@ func (m *Manager) Run(ctx context.Context, look func() (status string, err error
 		every = min(every, m.watchdog/2)
 	}
 	alive, next := true, every
-	for sleep(ctx, next) {
+	for task.Sleep(ctx, next) {
 		next = every
 		status, err := look()
 		if err != nil {
@@ -112,17 +114,6 @@ func (m *Manager) Run(ctx context.Context, look func() (status string, err error
 			m.send(line(status))
 		}
 		alive = err == nil
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
