@@ -223,6 +223,7 @@ func (a *agent) containerMetrics(c containerParts) {
 	a.one(counter, "container_polls_total", "Logs opened through the Engine API that are not followed.", func() float64 { return float64(c.streams.Polls.Load()) })
 	a.one(counter, "container_log_searches_total", "Logs for which the engine had to search for a timestamp from the start, because the last records did not reach back far enough.", func() float64 { return float64(c.streams.Full.Load()) })
 	a.one(counter, "container_stream_repeats_total", "Records that came again and were dropped.", func() float64 { return float64(c.streams.Repeats.Load()) })
+	a.one(counter, "container_stream_late_lines_total", "Lines that the engine had left out of a stream, and that were delivered when it was replaced.", func() float64 { return float64(c.streams.Late.Load()) })
 	a.one(gauge, "container_held_files", "Rotated-away json-files that are held open until they are read.", func() float64 { n, _ := c.keeper.Held(); return float64(n) })
 	a.one(gauge, "container_held_bytes", "Disk space that only the agent's descriptors of removed json-files keep.", func() float64 { _, n := c.keeper.Held(); return float64(n) })
 	a.one(gauge, "container_held_max_bytes", "The most of that: container_monitor.held.max_bytes.", func() float64 { return float64(c.keeper.Bound()) })

@@ -71,9 +71,18 @@ type Tracker struct {
 	floor int64
 	// asked is the timestamp that the log is read from since it was opened.
 	asked int64
+	// last is the record that was delivered last, and passed that it came since Reopen.
+	last   place
+	passed bool
 	// unsure is set when the cursor may have been taken while a line was incomplete, whose
 	// head then lies before what was delivered.
 	unsure bool
+}
+
+// place is a record: its output and its timestamp.
+type place struct {
+	out  int
+	time int64
 }
 
 // output is the progress on stdout or stderr.
@@ -84,11 +93,10 @@ type output struct {
 	// fine is set once a timestamp had nanoseconds: no two records share one.
 	fine bool
 	// seen has the hashes of the records delivered since the anchor, in log order.
-	seen []uint64
-	// recent are the hashes of the last records, whatever their time, and times theirs.
-	recent []uint64
-	times  []int64
-	next   int
+	seen   []uint64
+	recent ring
+	// checked is the timestamp up to which nothing was left out, as a reading showed.
+	checked int64
 
 	reading
 }
@@ -100,18 +108,19 @@ type reading struct {
 	drop    []uint64 // what is still to be dropped
 	found   bool     // a hash matched: the log surely overlaps what was delivered
 	skipped int      // records dropped before the anchor
-	missing int      // of which these were not delivered, though younger ones were
+	reached bool     // it goes back to where nothing is left out
 }
 
 // Reading is the state of one reading of the log, for who has two of them open.
 type Reading struct {
-	asked int64
-	out   [2]reading
+	asked  int64
+	passed bool
+	out    [2]reading
 }
 
 // Save returns the state of the present reading.
 func (t *Tracker) Save() Reading {
-	r := Reading{asked: t.asked}
+	r := Reading{asked: t.asked, passed: t.passed}
 	for i := range t.out {
 		r.out[i] = t.out[i].reading
 		r.out[i].drop = slices.Clone(r.out[i].drop)
@@ -121,7 +130,7 @@ func (t *Tracker) Save() Reading {
 
 // Restore goes on with a reading that was saved; nothing was delivered since.
 func (t *Tracker) Restore(r Reading) {
-	t.asked = r.asked
+	t.asked, t.passed = r.asked, r.passed
 	for i := range t.out {
 		t.out[i].reading = r.out[i]
 	}
@@ -143,7 +152,9 @@ func New(c position.Cursor, since time.Time) Tracker {
 	t.floor = c.API.Since
 	for i, s := range c.API.Streams {
 		t.out[i].time, t.out[i].seen, t.out[i].fine = s.Time, slices.Clone(s.Seen), fine(s.Time)
-		t.newest = max(t.newest, s.Time)
+		if s.Time >= t.newest {
+			t.newest, t.last = s.Time, place{i, s.Time}
+		}
 	}
 	t.unsure = t.floor != t.newest-Slack
 	t.newest = min(t.newest, t.floor+Slack) // lower after the clock was set back
@@ -189,14 +200,19 @@ func (t *Tracker) Since() int64 { return max(t.floor, t.newest-Slack) }
 // Reopen prepares for a log that is read again from the timestamp asked on; 0 if its
 // records may have less exact timestamps than that, and each piece of a line its own.
 func (t *Tracker) Reopen(asked int64) {
-	t.asked = asked
+	t.asked, t.passed = asked, false
 	for i := range t.out {
 		o := &t.out[i]
 		o.anchor, o.before = o.time, o.time != 0
 		o.drop = append(o.drop[:0], o.seen...)
-		o.found, o.skipped, o.missing = false, 0, 0
+		o.found, o.skipped, o.reached = false, 0, false
+		o.recent.forgotten = max(o.recent.forgotten, o.checked)
 	}
 }
+
+// Passed tells whether the record that was delivered last came since Reopen: what follows
+// it in the log was never delivered.
+func (t *Tracker) Passed() bool { return t.passed }
 
 // Resume is the opposite of Reopen: what comes now was never delivered.
 func (t *Tracker) Resume() {
@@ -220,17 +236,13 @@ func (t *Tracker) Found() bool { return t.out[0].found || t.out[1].found }
 // Repeat tells whether a record of output i was delivered before, and takes note.
 func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 	o := &t.out[i]
+	t.passed = t.passed || t.last == place{i, time}
 	if !o.before && len(o.drop) == 0 {
-		return o.twice(time, h)
+		return o.twice(time)
 	}
 	anchor := o.before
 	if o.before {
 		if time < o.anchor {
-			// The first one may be the rest of a line.
-			if o.skipped > 0 && o.missed(time, h) {
-				o.missing++
-				o.note(time, h) // once
-			}
 			o.skipped++
 			return true
 		}
@@ -246,7 +258,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 		}
 	}
 	if time > o.anchor {
-		return o.twice(time, h) // what is to be dropped is not younger
+		return o.twice(time) // what is to be dropped is not younger
 	}
 	at := slices.Index(o.drop, h)
 	if at < 0 && anchor && o.fine {
@@ -256,7 +268,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 		return true
 	}
 	if at < 0 {
-		return o.twice(time, h)
+		return o.twice(time)
 	}
 	copy(o.drop[1:at+1], o.drop[:at]) // as a rule none, because they come in order
 	o.drop, o.found = o.drop[1:], true
@@ -264,46 +276,57 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 }
 
 // twice tells whether a record came just before: when the engine rotates a json-file, it
-// sends the last record of the old file again, or the last few, and of a long line
-// perhaps the last piece alone. Only where the clock counts nanoseconds, so that the time
-// tells a line from all others of its output.
-func (o *output) twice(time int64, h uint64) bool {
-	return o.fine && time <= o.time && slices.Contains(o.times, time)
+// may send what it had sent of the new one again, and of a long line perhaps the last
+// piece alone. Only where the clock counts nanoseconds, so that the time tells a line from
+// all others of its output.
+func (o *output) twice(time int64) bool {
+	return o.fine && time <= o.time && o.recent.has(time)
 }
 
-// Remember has the last n records of each output remembered, for the repeats and
-// omissions of streams; those that were remembered before are forgotten if n is another.
+// Remember has the last records of each output remembered from now on, at most n of each,
+// for what streams repeat and leave out.
 func (t *Tracker) Remember(n int) {
 	for i := range t.out {
-		if o := &t.out[i]; len(o.times) != n {
-			o.recent, o.times, o.next = make([]uint64, n), make([]int64, n), 0
+		if o := &t.out[i]; o.recent.most == 0 {
+			o.recent = ring{most: n, forgotten: max(o.time, t.floor)}
 		}
 	}
 }
 
-// note remembers a record among the last ones.
-func (o *output) note(time int64, h uint64) {
-	if len(o.recent) == 0 {
-		return
-	}
-	o.recent[o.next], o.times[o.next] = h, time
-	o.next = (o.next + 1) % len(o.recent)
-}
-
-// missed tells whether a record was not delivered although it is younger than some that
-// were: the engine skipped it in a stream. It is known of the last records only, and
-// where the clock counts nanoseconds.
-func (o *output) missed(time int64, h uint64) bool {
-	if len(o.times) == 0 {
+// Missed tells, before Repeat is asked, whether a record of output i was left out by the
+// stream that should have brought it: it was not delivered, but is older than what was,
+// and younger than what is not remembered any more, or was checked. Only where the clock
+// counts nanoseconds. The first record of a reading is never taken for one: it may be the
+// rest of a line.
+func (t *Tracker) Missed(i int, time int64) bool {
+	o := &t.out[i]
+	if time <= o.recent.forgotten {
+		o.reached = true
 		return false
 	}
-	oldest := o.times[o.next]
-	return o.fine && oldest != 0 && time > oldest && !slices.Contains(o.recent, h)
+	return o.before && o.skipped > 0 && time < o.anchor && o.fine && o.recent.most > 0 && !o.recent.has(time)
 }
 
-// Missing returns how many of the records that came again since Reopen had not been
-// delivered: lines that a stream skipped. They are not delivered any more.
-func (t *Tracker) Missing() int { return t.out[0].missing + t.out[1].missing }
+// Reached tells whether the log is read from so far back that all that may have been left
+// out comes.
+func (t *Tracker) Reached() bool { return t.out[0].reached || t.out[1].reached }
+
+// Checked says that what comes since Reopen goes so far back as it has to: what was
+// delivered before is not looked for again. first is the timestamp of the first record of
+// output i, if it was never read before.
+func (t *Tracker) Checked(i int, first int64) {
+	for i := range t.out {
+		t.out[i].checked = t.out[i].anchor
+	}
+	t.out[i].checked = max(t.out[i].checked, first)
+}
+
+// Late notes a record that was Missed and is delivered after all, and returns the
+// timestamp of its entry. The cursor stays where it is: it lies behind it.
+func (t *Tracker) Late(i int, time int64) int64 {
+	t.out[i].recent.add(time)
+	return time
+}
 
 // known returns seen as it is now, for a cursor. A long one is shared: what is in it is
 // not changed any more, only more is appended.
@@ -360,7 +383,8 @@ func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 	default:
 		o.seen = append(o.seen, h)
 	}
-	o.note(time, h)
+	o.recent.add(time)
+	t.last = place{i, time}
 	o.fine = o.fine || fine(time)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time)

@@ -159,32 +159,36 @@ func TestAGapIsTold(t *testing.T) {
 	})
 }
 
-// A stream that left records out is found out when the end of the log is read again.
-func TestWhatAStreamSkippedIsCounted(t *testing.T) {
-	tr := New(position.Cursor{}, time.Time{})
-	tr.Remember(64)
-	const base = int64(1_700_000_000_000_000_001)
-	text := func(i int) []byte { return fmt.Append(nil, "line ", i) }
-	at := func(i int) int64 { return base + int64(i)*1e6 }
-	for i := range 100 {
-		if i < 80 || i >= 85 {
-			tr.Delivered(0, at(i), Hash(at(i), text(i)))
+// A stream that left records out is found out when the end of the log is read again, also
+// before as many were delivered as are remembered.
+func TestWhatAStreamLeftOutIsFound(t *testing.T) {
+	for _, remembered := range []int{64, 1000} {
+		tr := New(position.Cursor{}, time.Time{})
+		tr.Remember(remembered)
+		const base = int64(1_700_000_000_000_000_001)
+		text := func(i int) []byte { return fmt.Append(nil, "line ", i) }
+		at := func(i int) int64 { return base + int64(i)*1e6 }
+		for i := range 100 {
+			if i < 80 || i >= 85 {
+				tr.Delivered(0, at(i), Hash(at(i), text(i)))
+			}
 		}
-	}
-	tr.Reopen(tr.Since())
-	for i := 10; i < 100; i++ {
-		if !tr.Repeat(0, at(i), Hash(at(i), text(i))) {
-			t.Fatalf("line %d came as a new one", i)
+		for reading, want := range []int{5, 0, 0} {
+			late := 0
+			tr.Reopen(tr.Since())
+			for i := 10; i < 100; i++ {
+				missed := tr.Missed(0, at(i))
+				if !tr.Repeat(0, at(i), Hash(at(i), text(i))) {
+					t.Fatalf("line %d came as a new one", i)
+				}
+				if missed {
+					tr.Late(0, at(i))
+					late++
+				}
+			}
+			if late != want || tr.Since() != at(99)-Slack {
+				t.Errorf("reading %d, %d remembered: %d lines were left out, want %d", reading, remembered, late, want)
+			}
 		}
-	}
-	if n := tr.Missing(); n != 5 {
-		t.Errorf("%d lines are missing, want 5", n)
-	}
-	tr.Reopen(tr.Since())
-	for i := 10; i < 100; i++ {
-		tr.Repeat(0, at(i), Hash(at(i), text(i)))
-	}
-	if n := tr.Missing(); n != 0 {
-		t.Errorf("%d lines are counted a second time", n)
 	}
 }

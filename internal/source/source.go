@@ -78,14 +78,11 @@ const (
 	LostRotated = "rotated_away"
 	// LostCut: a file became shorter than what had been read; not known how many lines.
 	LostCut = "file_cut"
-	// LostSkipped: the engine left lines out of a stream, as a later look at the end of the
-	// log showed; there may be more than were seen.
-	LostSkipped = "stream_skipped"
 	// LostGap: the engine's log no longer has the last line that was delivered; whether there
 	// were others behind it that are gone too is not known.
 	LostGap = "gap"
 	// LostRemoved: a container was removed before lines could be read that had not been
-	// delivered, or before the end of its log could be read at all (1).
+	// delivered, or before the end of its log could be read at all, if there was more (1).
 	LostRemoved = "removed"
 	// LostHeld: unread generations were let go, past what may be held; exact.
 	LostHeld = "held_too_much"

@@ -134,7 +134,7 @@ func (r *rig) streaming(t *testing.T) {
 		if err != nil {
 			return false, err.Error()
 		}
-		n := m.Sum("container_streams_active", `mode="stream"`)
+		n := m.Sum("descriptors", `kind="engine_stream"`) - 1 // that of its events
 		return int(n) >= r.o.streams, fmt.Sprint(n)
 	})
 }

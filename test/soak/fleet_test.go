@@ -24,14 +24,8 @@ import (
 // container's life: they are the oracle of what it wrote.
 const generations = 20
 
-// generation is the size of each. A log that is followed does not get that large: when
-// dockerd turns it under load it leaves lines out of the stream, which nobody can have.
-func generation(read string) string {
-	if read == "file" {
-		return "300k"
-	}
-	return "20m"
-}
+// generation is the size of each.
+const generation = "300k"
 
 // member is a container of the fleet.
 type member struct {
@@ -68,7 +62,7 @@ func (r *rig) create(ctx context.Context, read string) (*member, error) {
 	c, err := r.engine.RunContainer(ctx, harness.RunOptions{
 		Name: name, Labels: map[string]string{"log_capturer.read": read},
 		Args:    []string{"-rate", fmt.Sprint(r.o.rate), "-sizes", "100:400", "-state", "/seq"},
-		LogOpts: map[string]string{"max-size": generation(read), "max-file": fmt.Sprint(generations)},
+		LogOpts: map[string]string{"max-size": generation, "max-file": fmt.Sprint(generations)},
 	})
 	if err != nil {
 		return nil, err

@@ -114,6 +114,7 @@ func (r *rig) end(t *testing.T, f *logFile, base sample, seen record) *result {
 			out.books += "still read: " + state
 		}
 		out.failed = int64(m.Sum("logs_sent_total", `status="failed"`, `sink="stormy"`))
+		out.late = int64(m.Sum("container_stream_late_lines_total"))
 		out.lokiFailed = int64(m.Sum("logs_sent_total", `status="failed"`, `sink="loki"`))
 		return out.books == "" || time.Now().After(deadline), out.books
 	})

@@ -47,6 +47,8 @@ func TestWhatMustNotBeFailsTheSoak(t *testing.T) {
 	}{
 		"all is well":                          {func(*result) {}, ""},
 		"repeats in attempts that failed":      {func(r *result) { r.stormy.Repeated.N = 10 }, ""},
+		"lines that came late":                 {func(r *result) { r.late, r.calm.OutOfOrder, r.stormy.OutOfOrder = 1, finding, finding }, ""},
+		"more lines out of order than that":    {func(r *result) { r.calm.OutOfOrder = finding }, "nothing happened to"},
 		"more repeats than that":               {func(r *result) { r.stormy.Repeated.N = 11 }, "broken network"},
 		"a line is lost":                       {func(r *result) { r.calm.Lost = finding }, "nothing happened to"},
 		"a line is repeated":                   {func(r *result) { r.calm.Repeated = finding }, "nothing happened to"},

@@ -22,15 +22,18 @@ func TestAStepBackOfTheClockHidesNothingOfARareOutput(t *testing.T) {
 		}
 		n := len(log)
 		log = append(log, stored{0, noon + 1*s + 2, "o new\n"}, stored{0, noon - 2*s + 4, "o back\n"}, stored{1, noon - 2*s + 7, "e back\n"}, stored{1, noon - 1*s + 9, "e back 2\n"})
-		e := &answers{bodies: []io.Reader{frames(log[:n]...), frames(log[n-4:]...)}, errs: []error{nil, nil, docker.ErrNotFound}}
+		e := &answers{bodies: []io.Reader{frames(log[:n]...)}, errs: []error{nil, docker.ErrNotFound}}
+		before, _ := testOpener(e).Open(t.Context(), testTarget(), position.Cursor{})
+		texts(t, before)
+		// The agent was started again; its stream began with the last 5 of the n+1 lines there
+		// were, and went on.
+		e = &answers{bodies: []io.Reader{frames(log[n-4:]...)}, errs: []error{nil, docker.ErrNotFound}}
 		o := testOpener(e)
-		o.window = 5 // the second stream began with the last 5 of the n+1 lines there were, and went on
-		rd, _ := o.Open(t.Context(), testTarget(), position.Cursor{})
-		r := rd.(*Reader)
+		o.window = 5
+		r, _ := o.Open(t.Context(), testTarget(), before.Cursor())
 		defer r.Close()
-		got := texts(t, r)
 		seen := map[string]bool{}
-		for _, g := range got {
+		for _, g := range texts(t, r) {
 			seen[g] = true
 		}
 		for _, want := range []string{"e back", "e back 2", "o back"} {

@@ -77,6 +77,9 @@ type Stats struct {
 	Truncated atomic.Int64
 	// Repeats are records that a reopened stream brought again and that were dropped.
 	Repeats atomic.Int64
+	// Late are lines that a stream had left out, and that were delivered when the end of the
+	// log was read again.
+	Late atomic.Int64
 
 	errors [reasons]atomic.Int64
 }

@@ -46,12 +46,19 @@ type Reader struct {
 	again   bool
 	held    line // joined, and still to be delivered
 	holding bool
+	late    bool  // a stream had left it out
 	failure error // of the stream, kept while its last records are delivered
 	// unread is the timestamp of the oldest line that was incomplete when a stream broke or
 	// the cursor was taken, 0 = none. While it is set, the log is not only looked at from
 	// its end. It holds until a new line is delivered: by then the log was read again
 	// up to where it was, and that line is complete or incomplete once more.
 	unread int64
+
+	// unchecked is how many records streams brought since the log was last opened and found
+	// to reach back to what was delivered, which was up to the timestamp checked, less Slack.
+	// The next window looks for what they left out.
+	unchecked int
+	checked   int64
 
 	doubt int64     // timestamp of a line of which a piece came twice
 	trust time.Time // until then that is believed
@@ -62,6 +69,7 @@ type Reader struct {
 	rest     bool      // the run is over and all of it was read: what is incomplete stays so
 	seeded   bool      // the log's last record was looked at
 	gone     bool      // the engine has no such container
+	drained  bool      // the last stream was read to its end
 	read     bool      // the container stands still and was read to its end
 	run      time.Time // start of the run in which the log was opened last
 	polled   bool      // a poll is through
@@ -263,13 +271,22 @@ func (r *Reader) buffered() int {
 
 func (r *Reader) deliver(b *record.Batch) {
 	ln := &r.held
-	at := r.tracker.Delivered(ln.out, ln.time, replay.Hash(ln.time, ln.data))
+	var at int64
+	if r.late {
+		at = r.tracker.Late(ln.out, ln.time)
+		r.opener.Stats.Late.Add(1)
+	} else {
+		at = r.tracker.Delivered(ln.out, ln.time, replay.Hash(ln.time, ln.data))
+	}
 	b.Append(at, replay.Outputs[ln.out], ln.data)
 	if ln.cut {
 		b.Entries[len(b.Entries)-1].Flags |= record.Truncated
 		r.opener.Stats.Truncated.Add(1)
 	}
-	r.holding, r.unread = false, 0
+	r.holding = false
+	if !r.late {
+		r.unread = 0
+	}
 	r.lines.passed(ln)
 	r.fresh++
 	r.retry.reset()
@@ -277,6 +294,10 @@ func (r *Reader) deliver(b *record.Batch) {
 
 // errGap: the last records of the log do not reach back to what was delivered.
 var errGap = errors.New("more was logged than the last records")
+
+// errUnchecked: the last records of the log do not reach back to where the log was checked
+// last for what streams left out.
+var errUnchecked = errors.New("more was logged since the last check than the last records")
 
 // errDoubled: a piece of a line came twice in a row, and is to be read again.
 var errDoubled = errors.New("a piece of a line came twice")
@@ -303,6 +324,9 @@ func (r *Reader) step() error {
 				return errDoubled
 			}
 			r.piece = piece
+			if r.stream.follow {
+				r.unchecked++
+			}
 		}
 		ln, ok, r.again = r.lines.add(r.piece)
 	}
@@ -312,9 +336,10 @@ func (r *Reader) step() error {
 	if len(ln.data) > 0 && ln.data[len(ln.data)-1] == '\r' && !ln.cut {
 		ln.data = ln.data[:len(ln.data)-1] // the terminal's, not the program's
 	}
+	late := r.tracker.Missed(ln.out, ln.time)
 	repeated := r.tracker.Repeat(ln.out, ln.time, replay.Hash(ln.time, ln.data))
 	if r.rest {
-		r.held, r.holding = ln, !repeated
+		r.held, r.holding, r.late = ln, !repeated, false
 		return nil
 	}
 	window := r.stream.window
@@ -322,20 +347,23 @@ func (r *Reader) step() error {
 	case repeated && window > 0 && r.tracker.Skipped(ln.out) > window,
 		!repeated && window > 0 && !r.tracker.Found():
 		return errGap
+	case !r.stream.proved && window > 0 && window < maxWindow && r.unchecked > 0 && r.tracker.Found() && !r.tracker.Reached():
+		return errUnchecked
 	}
-	r.prove(repeated)
+	r.prove(&ln, repeated)
 	if r.old != nil && (r.tracker.Found() || !repeated) {
 		r.turned()
 	}
-	if !repeated && r.stream.whole && r.tracker.Distinct() {
+	if !repeated && r.stream.whole && r.tracker.Distinct() && r.tracker.Passed() {
 		r.tracker.Resume() // it lies behind all that was delivered, and so does what follows
 	}
-	if repeated {
+	if repeated && !late {
 		r.lines.passed(&ln)
 		r.opener.Stats.Repeats.Add(1)
+		r.hasten(ln.out)
 		return nil
 	}
-	r.held, r.holding = ln, true
+	r.held, r.holding, r.late = ln, true, late
 	return nil
 }
 
@@ -352,9 +380,8 @@ func (r *Reader) trusted(at int64) bool {
 	return true
 }
 
-// prove looks, once for each opening, whether the log overlaps what was delivered, and
-// what that says of losses.
-func (r *Reader) prove(repeated bool) {
+// prove looks, once for each opening, whether the log overlaps what was delivered.
+func (r *Reader) prove(ln *line, repeated bool) {
 	s := r.stream
 	found := r.tracker.Found()
 	if s.proved || !found && repeated {
@@ -367,7 +394,13 @@ func (r *Reader) prove(repeated bool) {
 	if !found && s.known {
 		r.Add(source.LostGap, 1)
 	}
-	r.Add(source.LostSkipped, int64(r.tracker.Missing()))
+	r.unchecked, r.checked = 0, r.tracker.Since()
+	if repeated {
+		r.tracker.Checked(ln.out, 0)
+		return
+	}
+	r.tracker.Checked(ln.out, ln.time)
+	r.unchecked = 1
 }
 
 // after decides what the end of a stream, or of what is left of one, means.
@@ -376,14 +409,17 @@ func (r *Reader) after(err error) {
 	if errors.Is(err, io.EOF) && s != nil && !s.follow && s.window > 0 && !r.tracker.Found() && r.tracker.Skipped(0)+r.tracker.Skipped(1) > 0 {
 		err = errGap // all of it is older than what was delivered: the clock was set back
 	}
-	if errors.Is(err, errGap) {
+	switch {
+	case errors.Is(err, errGap):
 		r.missed(s.window)
+	case errors.Is(err, errUnchecked): // no log is searched for a check
+		r.window = min(s.window*widen, maxWindow)
 	}
 	if r.old != nil {
 		r.unread = 0 // the old stream has it
 		r.giveUpTurn()
 		r.opener.Stats.errors[rotation].Add(1)
-		if errors.Is(err, errGap) && r.window <= maxWindow { // the next one reaches back further
+		if short(err) && r.window <= maxWindow { // the next one reaches back further
 			r.turnAt = time.Now().Add(turnPause)
 		}
 		return
@@ -394,14 +430,16 @@ func (r *Reader) after(err error) {
 	}
 	r.closeStream()
 	switch {
-	case errors.Is(err, errGap), errors.Is(err, errDoubled):
+	case short(err), errors.Is(err, errDoubled):
 	case s.turned.Load():
 		r.rotated()
 	case errors.Is(err, io.EOF) && s.follow:
 		// The container stopped, as its die event is about to tell, or the engine ended
 		// the stream for reasons of its own: a restart, a log rotation.
-		r.retry.pause()
+		r.drained = true
+		r.retry.pause(maxPause)
 	case errors.Is(err, io.EOF):
+		r.drained = true
 		r.reached(r.fresh)
 		r.retry.reset()
 		t := r.latest()
@@ -417,6 +455,9 @@ func (r *Reader) after(err error) {
 		r.failed(err)
 	}
 }
+
+// short tells whether a window did not reach back far enough.
+func short(err error) bool { return errors.Is(err, errGap) || errors.Is(err, errUnchecked) }
 
 // errStream: the connection broke in the middle of a stream.
 var errStream = errors.New("the log stream broke")
@@ -436,8 +477,13 @@ func (r *Reader) failed(err error) {
 		since = time.Now()
 	}
 	r.trouble.Store(&trouble{since, err})
-	r.retry.pause()
-	if why == unsupported {
+	switch why {
+	case unsupported:
+		r.retry.pause(maxPause)
 		r.retry.at = time.Now().Add(unsupportedPause)
+	case unreachable:
+		r.retry.pause(absentPause)
+	default:
+		r.retry.pause(maxPause)
 	}
 }

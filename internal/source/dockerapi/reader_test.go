@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -121,6 +123,33 @@ func TestALineThatARemovalCutOffIsDelivered(t *testing.T) {
 			t.Errorf("%d lines", len(got))
 		}
 	})
+}
+
+// What a container wrote after its stream broke is lost if it is removed before the next
+// one: that is told. A stream that the engine ended had everything.
+func TestARemovalBehindABrokenStreamIsALoss(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  error
+		want []source.Loss
+	}{
+		"broken": {io.ErrUnexpectedEOF, []source.Loss{{Reason: source.LostRemoved, Lines: 1}}},
+		"ended":  {io.EOF, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := io.MultiReader(frames(stored{0, noon, "line\n"}), iotest.ErrReader(c.end))
+				target := testTarget()
+				target.Container.Started = time.Unix(0, noon)
+				r, _ := open(t, &answers{bodies: []io.Reader{body}, errs: []error{nil, docker.ErrNotFound}}, target, position.Cursor{})
+				if got := texts(t, r); len(got) != 1 {
+					t.Errorf("%q", got)
+				}
+				if got := r.TakeLosses(); !slices.Equal(got, c.want) {
+					t.Errorf("losses %v, want %v", got, c.want)
+				}
+			})
+		})
+	}
 }
 
 func TestALogThatCannotBeReadIsAskedForOnceAMinute(t *testing.T) {

@@ -16,12 +16,15 @@ import (
 )
 
 const (
-	firstPause       = 100 * time.Millisecond
-	maxPause         = 2 * time.Second
+	firstPause = 100 * time.Millisecond
+	maxPause   = 2 * time.Second
+	// absentPause is the longest pause while nobody answers: that costs little to find out,
+	// and an engine that comes back may soon remove containers.
+	absentPause      = 500 * time.Millisecond
 	unsupportedPause = time.Minute
-	// followed is how many records are remembered of each output of a stream: the engine
-	// may send as many again when it rotates a json-file.
-	followed = 1024
+	// followed is how many records are remembered of each output of a stream, for what the
+	// engine repeats and leaves out when it rotates a json-file.
+	followed = 4096
 	// removing is how long the engine may say that it is removing the container.
 	removing = 2 * time.Second
 )
@@ -71,8 +74,8 @@ type retry struct {
 
 func (t *retry) reset() { *t = retry{} }
 
-func (t *retry) pause() {
-	t.at = time.Now().Add(min(firstPause<<min(t.tries, 10), maxPause))
+func (t *retry) pause(most time.Duration) {
+	t.at = time.Now().Add(min(firstPause<<min(t.tries, 10), most))
 	t.tries++
 }
 
@@ -107,7 +110,7 @@ func (r *Reader) open(ctx context.Context) error {
 		}
 		return r.refused(err)
 	}
-	r.stream, r.follow, r.read, r.run = s, s.follow, false, t.Container.Started
+	r.stream, r.follow, r.read, r.drained, r.run = s, s.follow, false, false, t.Container.Started
 	r.failure, r.removing = nil, time.Time{}
 	r.trouble.Store(nil)
 	if s.follow {
@@ -166,6 +169,9 @@ func (r *Reader) connect(ctx context.Context, t source.Target, follow bool) (*st
 	if !r.tracker.Fresh() && r.incomplete() == 0 && r.tracker.Distinct() && !podman(r.opener.Engine) {
 		s.window = r.nextWindow(follow)
 		options.Tail = s.window
+		if r.unchecked > 0 {
+			options.Since = min(options.Since, r.checked)
+		}
 	}
 	life, abort := context.WithCancel(ledger.For(r.life, ctx))
 	stop := context.AfterFunc(ctx, abort)
@@ -207,8 +213,8 @@ func (r *Reader) refused(err error) error {
 		err = docker.ErrNotFound
 	}
 	if errors.Is(err, docker.ErrNotFound) {
-		if t := r.latest(); t.Mode == source.Poll && !r.read && !r.gone {
-			r.Add(source.LostRemoved, 1) // what it wrote since the last poll, if anything
+		if t := r.latest(); !r.read && !r.gone && !t.Container.Started.IsZero() && (t.Mode == source.Poll || !r.drained) {
+			r.Add(source.LostRemoved, 1) // what it wrote since the last poll, or since its stream broke, if anything
 		}
 		// What was incomplete will not be read again: it is delivered as it is.
 		r.gone, r.rest = true, true

@@ -16,6 +16,11 @@ import (
 // any reopening. A successor that does not get so far in turnTimeout is given up, and the
 // old stream goes on.
 //
+// The engine leaves lines out of a stream when it rotates its json-file at a bad moment.
+// The successor's first records go back to where the last turn was, so that those lines
+// are found, and delivered late. When the stream shows that there was a rotation, its turn
+// comes early.
+//
 // The agent does not wait for a frame of the container to match the two by: one
 // that says nothing has its stream replaced as well. Its stream, in whose reading the
 // caller sits, is ended when the turn is overdue, and opened again from the cursor.
@@ -25,6 +30,10 @@ const (
 	overdue = 5 * time.Second
 	// turnPause is the least time until a turn is tried again that could not be done.
 	turnPause = time.Second
+	// early is how long after a rotation a stream is replaced, and leastTurn the least time
+	// that it then has been open.
+	early     = time.Second
+	leastTurn = 10 * time.Second
 	// turnsAtOnce bounds how many streams are replaced at the same time.
 	turnsAtOnce = 2
 )
@@ -65,6 +74,22 @@ func (r *Reader) planTurn(s *stream) {
 		s.turned.Store(true)
 		abort()
 	})
+}
+
+// hasten has a stream replaced soon that brought again what it had brought of output i: its
+// json-file was rotated.
+func (r *Reader) hasten(i int) {
+	s := r.stream
+	if r.opener.Turns == nil || !s.follow || !s.proved || r.old != nil || r.tracker.Replaying(i) {
+		return
+	}
+	at := time.Now().Add(early)
+	if least := s.opened.Add(leastTurn); at.Before(least) {
+		at = least
+	}
+	if at.Before(r.turnAt) {
+		r.turnAt = at
+	}
 }
 
 // turn opens a successor of the open stream if it is time and nothing is in the way.

@@ -19,7 +19,11 @@ func (r *Reader) nextWindow(follow bool) int {
 	if follow {
 		least = followWindow
 	}
-	n := max(r.window, cmp.Or(r.opener.window, least))
+	least = cmp.Or(r.opener.window, least)
+	if r.unchecked > 0 {
+		least = min(least+r.unchecked, followed)
+	}
+	n := max(r.window, least)
 	if n > maxWindow {
 		return 0
 	}
