@@ -61,6 +61,7 @@ type agent struct {
 	mu      sync.Mutex
 	opened  map[string]bool // sources that were opened in this life
 	unclean bool            // the life before did not end as it should
+	shaken  bool            // the clock was set back in it, or since
 }
 
 func settings() dispatch.Config {
@@ -73,12 +74,15 @@ func settings() dispatch.Config {
 func startAgent(w *world, l *life) (a *agent, err error) {
 	a = &agent{
 		w: w, life: l, wire: &wire{pipe: w.pipe, dice: w.dice, log: w.trace, conns: map[net.Conn]bool{}}, metrics: metrics.New(),
-		doors: map[string]*door{}, opened: map[string]bool{}, unclean: w.unclean,
+		doors: map[string]*door{}, opened: map[string]bool{}, unclean: w.unclean, shaken: w.shaken,
 	}
 	if a.store, err = position.OpenStoreFS(positionFS{folder{w.disk, l, "positions"}}, "", quiet); err != nil {
 		return nil, err
 	}
 	for id, saved := range w.disk.lasting() {
+		if w.shaken {
+			break // times say nothing
+		}
 		if now := a.store.Get(id); now.API == nil || now.API.Streams[0].Time < saved.API.Streams[0].Time || now.API.Streams[1].Time < saved.API.Streams[1].Time {
 			w.problem("life %d goes on with %s from %+v, and %+v was saved", l.number, id, now.API, saved.API)
 		}
@@ -112,8 +116,12 @@ func startAgent(w *world, l *life) (a *agent, err error) {
 		Arena:   record.NewPool(1 << 20), Streams: streams, PollInterval: pollInterval,
 		Forget: func(string) {},
 		Read:   func(_ *record.Source, lines, _ int) { a.read.Add(int64(lines)) },
-		Lost:   func(reason string, lines int64) { w.problem("%d lines are told to be lost: %s", lines, reason) },
-		Log:    quiet,
+		Lost: func(reason string, lines int64) {
+			if !w.ledger.shaking() || reason != source.LostGap { // a clock that was set back looks like one
+				w.problem("%d lines are told to be lost: %s", lines, reason)
+			}
+		},
+		Log: quiet,
 	})
 	a.delivery.Go("positions", a.store.Run)
 	a.delivery.Go("dispatcher", func(ctx context.Context) { a.dispatcher.Run(ctx, a.delivery) })
@@ -237,7 +245,7 @@ func (o watched) Open(ctx context.Context, t source.Target, from position.Cursor
 	a.mu.Lock()
 	first := !a.opened[id]
 	a.opened[id] = true
-	excused := first && a.unclean || a.readAgain() > 0
+	excused := first && (a.unclean || a.shaken) || a.readAgain() > 0
 	a.mu.Unlock()
 	if excused {
 		a.w.ledger.again(id, times)

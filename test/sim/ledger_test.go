@@ -37,6 +37,7 @@ func lineOf(text string) (line, bool) {
 type arrival struct {
 	n, allowed int // how often it came, and may come besides
 	late       bool
+	shaken     bool // by a clock that was set back: it may come again, and with another time
 	time       int64
 	labels     string
 	refused    bool
@@ -64,6 +65,7 @@ type ledger struct {
 	accounts map[string]*account
 	problems []string
 	start    time.Time
+	still    time.Time // until when the clock that was set back has not caught up
 }
 
 func newLedger(sinks ...string) *ledger {
@@ -90,7 +92,41 @@ func (l *ledger) wrote(name string, at int64) line {
 		l.streams[name] = s
 	}
 	s.times = append(s.times, at)
-	return line{name, len(s.times) - 1}
+	id := line{name, len(s.times) - 1}
+	if time.Now().Before(l.still) {
+		l.shakes(id)
+	}
+	return id
+}
+
+// shake notes that the clock is set back. Lines whose timestamps are not in the order of
+// the log, and those as far before them as is read again, may come again, whatever happens.
+func (l *ledger) shake(now int64, by time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.still = time.Now().Add(by + shakes)
+	for _, s := range l.streams {
+		for n := len(s.times) - 1; n >= 0 && s.times[n] > now-int64(shakes); n-- {
+			l.shakes(line{s.name, n})
+		}
+	}
+}
+
+// shaking tells whether the clock was set back a short while ago.
+func (l *ledger) shaking() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.still.IsZero() && time.Since(l.still) < time.Hour
+}
+
+// shakes is more than replay.Slack.
+const shakes = 20 * time.Second
+
+func (l *ledger) shakes(id line) {
+	for _, a := range l.accounts {
+		at := a.of(id)
+		at.shaken, at.late = true, true
+	}
 }
 
 // known returns the lines of a batch.
@@ -215,6 +251,7 @@ func (l *ledger) arrived(sink string, b *record.Batch, i int, refused bool) (lin
 	if at.n > 1 {
 		a.repeats++
 		switch {
+		case at.shaken && at.labels == labels:
 		case at.n > 1+at.allowed:
 			l.problem("%s got %v for the %dth time; %d were to be expected at most", sink, id, at.n, 1+at.allowed)
 		case at.time != e.Time || at.labels != labels || at.refused != refused:

@@ -22,7 +22,7 @@ func (w *world) talk(b *box) {
 }
 
 func (w *world) write(b *box, n int) {
-	at := max(time.Now().UnixNano(), b.last+1)
+	at := max(w.now(), b.last+1)
 	records := make([]dockertest.Record, n)
 	for i := range records {
 		o := w.rng.IntN(2)
@@ -94,6 +94,8 @@ var mischiefs = []trouble{
 		w.in(w.between(time.Second, 2*time.Minute), w.wakeEngine)
 	}},
 	{"container restarts", (*world).restart},
+	{"clock set ahead", func(w *world) { w.clock += time.Duration(w.rng.Int64N(int64(time.Hour))) }},
+	{"clock set back", (*world).setBack},
 	{"bad hour", (*world).badHour},
 	{"bad hour", (*world).badHour},
 	{"flood", func(w *world) { w.write(w.boxes[w.rng.IntN(len(w.boxes))], 300+w.rng.IntN(700)) }},
@@ -104,6 +106,40 @@ func (w *world) sulk(m mood) {
 	s := w.shops[w.names[w.rng.IntN(len(w.names))]]
 	s.set(m)
 	w.in(w.between(time.Second, 40*time.Minute), func() { s.set(well) })
+}
+
+// now is the time by the host's clock, which the engine takes for its records.
+func (w *world) now() int64 { return time.Now().Add(w.clock).UnixNano() }
+
+// setBack sets the clock back, by less than replay.Slack: what the engine logs then while
+// nobody reads could not be asked for if it were more. Containers write just before it and
+// behind it, and meanwhile the engine goes.
+func (w *world) setBack() {
+	by := time.Duration(w.rng.Int64N(int64(9 * time.Second)))
+	speak := func() {
+		for i, b := range w.boxes { // one after the other, or chance would decide who is read first
+			w.in(time.Duration(i)*50*time.Millisecond, func() {
+				if b.running {
+					w.write(b, 1+w.rng.IntN(4))
+				}
+			})
+		}
+	}
+	speak()
+	w.in(time.Second, func() {
+		if !w.gone {
+			w.engine.Down()
+			w.gone = true
+		}
+		w.in(5*time.Second, w.wakeEngine)
+		w.shaken = true
+		w.ledger.shake(w.now(), by)
+		w.clock -= by
+		for _, b := range w.boxes {
+			b.last, b.lastOf = 0, [2]int64{}
+		}
+		speak()
+	})
 }
 
 // folders are the directories of the agent.

@@ -52,6 +52,9 @@ type world struct {
 	before       map[string]*door
 	lastFaulty   map[string]bool
 	frozen, gone bool // the engine
+
+	clock  time.Duration // what the host's clock is ahead
+	shaken bool          // it was set back since the last life began
 }
 
 // box is a container.
@@ -82,6 +85,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.disk = newDisk(d, w.trace)
 	w.engine = dockertest.Serve(t, w.pipe)
+	w.engine.PerRecord = seed%2 == 1
 	w.ledger = newLedger(w.names...)
 	for _, name := range w.names {
 		w.shops[name] = &shop{name: name, dice: d.of("shop", name), l: w.ledger, log: w.trace}
@@ -224,7 +228,7 @@ func (w *world) startAgent() {
 		w.in(5*time.Second, w.startAgent)
 		return
 	}
-	w.agent = a
+	w.agent, w.shaken = a, false
 	synctest.Wait()
 }
 
