@@ -67,7 +67,9 @@ func appending(t *testing.T, dir string, files int) (stop func() int) {
 			n += 2
 		}
 	}()
-	return func() int { close(end); wait.Wait(); return n }
+	over := sync.OnceFunc(func() { close(end); wait.Wait() })
+	t.Cleanup(over)
+	return func() int { over(); return n }
 }
 
 // exactly checks that each file's numbers came once and in order.

@@ -38,7 +38,7 @@ func (w *world) turns(name string, running bool) {
 // The container monitor is switched off and on every two seconds while containers write:
 // nothing is lost or repeated, nothing of it runs while it is off, and nothing is left over.
 func TestTheContainerMonitorIsSwitchedUnderLoad(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), &harness.LokiServer{}) // lines are counted in files, where none hides
 		dir := t.TempDir()
 		plain, _, _ := strings.Cut(w.config(read, "", ""), "sinks:")

@@ -133,7 +133,7 @@ func (w *world) stall(v *valve, d time.Duration) map[string]float64 {
 
 // Scenario 12 at a modest rate: the API loses nothing either.
 func TestAStalledSinkCostsAModestLogNothing(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		dir := t.TempDir()
 		w, v := throughValve(t, read, "", fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
 		c := w.container(5000, harness.RunOptions{

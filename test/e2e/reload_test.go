@@ -12,7 +12,7 @@ import (
 // R24: the configuration is reloaded all the time while containers write and sinks come
 // and go; some of the files are wrong. Nothing is lost or repeated, nothing is left over.
 func TestReloadsUnderLoad(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), harness.Loki(t))
 		dir := t.TempDir()
 		files := fmt.Sprintf("  files: {type: local_file, path: \"%s/{source}.{stream}.log\", format: raw}\n", dir)

@@ -20,10 +20,18 @@ func forEachReader(t *testing.T, test func(t *testing.T, read string)) {
 	}
 }
 
+// forEachReaderAtOnce is for tests that mostly wait, and measure nothing.
+func forEachReaderAtOnce(t *testing.T, test func(t *testing.T, read string)) {
+	forEachReader(t, func(t *testing.T, read string) {
+		t.Parallel()
+		test(t, read)
+	})
+}
+
 // Scenario 3: what was logged while the agent was down is delivered, without repeats:
 // to files too, since Loki hides them.
 func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), harness.Loki(t))
 		dir := t.TempDir()
 		w.startAgent(w.config(read, "", "") + fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
@@ -43,7 +51,7 @@ func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
 // Scenario 3, by force: nothing is lost when the agent is killed, and Loki shows
 // nothing twice, because what is sent again has the same timestamps.
 func TestAKilledAgentLosesNothing(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		w := newWorld(t, harness.Engine(t), harness.Loki(t))
 		w.startAgent(w.config(read, "", ""))
 		c := w.container(6000, harness.RunOptions{Args: []string{"-rate", "600", "-stderr-every", "3", "-gate", "5000"}})
@@ -62,7 +70,7 @@ func TestAKilledAgentLosesNothing(t *testing.T) {
 // killed, meanwhile. When Loki is back everything is there, once.
 func TestAnOutageOfLokiIsBridged(t *testing.T) {
 	for _, end := range []string{"stopped", "killed"} {
-		t.Run(end, func(t *testing.T) { forEachReader(t, func(t *testing.T, read string) { outage(t, end, read) }) })
+		t.Run(end, func(t *testing.T) { forEachReaderAtOnce(t, func(t *testing.T, read string) { outage(t, end, read) }) })
 	}
 }
 
@@ -125,7 +133,7 @@ func (w *world) atLeast(n int64, deadline time.Duration) {
 // Scenario 5: an engine that is absent at boot, or is restarted, is no reason to
 // restart the agent; health says so meanwhile.
 func TestTheEngineMayBeAbsentAndRestarted(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		engine := harness.PrivateEngine(t, harness.EngineOptions{})
 		w := newWorld(t, engine, harness.Loki(t))
 		engine.Image(t)
@@ -172,7 +180,7 @@ func TestShortLivedContainersAreCaught(t *testing.T) {
 // Scenario 9: a 100 KB JSON line, interleaved with the other output or on a terminal,
 // is one intact record.
 func TestLongLinesStayWhole(t *testing.T) {
-	forEachReader(t, func(t *testing.T, read string) {
+	forEachReaderAtOnce(t, func(t *testing.T, read string) {
 		for _, tty := range []bool{false, true} {
 			t.Run(fmt.Sprintf("tty=%v", tty), func(t *testing.T) {
 				w := newWorld(t, harness.Engine(t), harness.Loki(t))
