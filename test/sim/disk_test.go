@@ -191,15 +191,18 @@ func (f folder) hurt() {
 
 var errFsync = fmt.Errorf("fsync: %w", syscall.EIO)
 
-// dawdle makes a call slow, where nobody waits for a lock meanwhile: see the package.
+// dawdle makes a call slow, where nobody waits for a lock meanwhile: see the package. Each
+// directory has its own time at least, or chance would decide between two that are synced
+// at the same instant, before one of which the agent is killed.
 func (f folder) dawdle() {
 	f.d.mu.Lock()
 	slow := f.d.slow
 	wait := f.d.dice.of(f.name, "slow").at(f.d.calls[f.name]).between(time.Millisecond, 3*time.Second)
-	f.d.mu.Unlock()
-	if slow {
-		task.Sleep(context.Background(), wait)
+	if !slow {
+		wait = f.d.dice.of(f.name, "swift").between(time.Microsecond, 100*time.Microsecond)
 	}
+	f.d.mu.Unlock()
+	task.Sleep(context.Background(), wait)
 }
 
 // noRoom tells that n bytes more do not fit.
