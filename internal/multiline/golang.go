@@ -11,7 +11,7 @@ func goBegin(line []byte, _ bool) phase {
 		return more
 	case has(line, "panic: "), has(line, "fatal error: "), has(line, "runtime: "), has(line, "unexpected fault address "),
 		has(line, "SIGQUIT: "), has(line, "SIGABRT: "), has(line, "SIGSEGV: "), has(line, "WARNING: DATA RACE"),
-		bytes.Contains(line, []byte("http: panic serving ")):
+		bytes.Contains(line[:min(len(line), 64)], []byte("http: panic serving ")):
 		return open
 	case has(line, "\t") && bytes.Contains(line, []byte(".go:")), has(line, "created by "):
 		return more

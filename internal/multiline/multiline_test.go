@@ -234,8 +234,10 @@ func TestAnEntryEndsAtItsBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = State{}
-	if small.Next(&s, long) != Starts || small.Next(&s, long) != Starts {
-		t.Fatal("an entry is longer than max_line")
+	for range 2 {
+		if small.Next(&s, long) != Starts {
+			t.Fatal("an entry is longer than max_line")
+		}
 	}
 }
 

@@ -44,29 +44,29 @@ var presets = map[string]rule{
 	"indented": {family: indents, begin: func([]byte, bool) phase { return open }, next: func(_ phase, line []byte) phase { return when(indented(line)) }},
 }
 
-var (
-	exceptionWord = []byte("Exception")
-	errorWord     = []byte("Error")
-	throwableWord = []byte("Throwable")
-	traceback     = []byte("Traceback (most recent call last)")
-)
-
-// namesError tells whether a word of the line ends like the name of an error.
+// namesError tells whether a word of the line ends with Error or Exception, as the names
+// of most errors do.
 func namesError(line []byte) bool {
-	return endsWord(line, errorWord) || endsWord(line, exceptionWord) || endsWord(line, throwableWord)
-}
-
-func endsWord(line, word []byte) bool {
 	for {
-		i := bytes.Index(line, word)
+		i := bytes.IndexByte(line, 'E')
 		if i < 0 {
 			return false
 		}
-		line = line[i+len(word):]
-		if len(line) == 0 || !letter(line[0]) {
+		line = line[i+1:]
+		rest := after(line, "rror")
+		if rest == nil {
+			rest = after(line, "xception")
+		}
+		if rest != nil && (len(rest) == 0 || !letter(rest[0])) {
 			return true
 		}
 	}
+}
+
+// traceback tells whether the line ends like the first one of a trace in Python, and in
+// Ruby where it is the other way round.
+func traceback(line []byte) bool {
+	return bytes.HasSuffix(line, []byte("Traceback (most recent call last):"))
 }
 
 func indented(line []byte) bool { return len(line) > 0 && (line[0] == ' ' || line[0] == '\t') }
@@ -82,7 +82,7 @@ func has(line []byte, prefix string) bool {
 	return len(line) >= len(prefix) && string(line[:len(prefix)]) == prefix
 }
 
-// after cuts the prefix, and returns nothing when the line does not begin with it.
+// after cuts the prefix, and returns nil when the line does not begin with it.
 func after(line []byte, prefix string) []byte {
 	if !has(line, prefix) {
 		return nil

@@ -13,7 +13,7 @@ func pythonBegin(line []byte, _ bool) phase {
 	switch {
 	case has(line, errorGroup):
 		return more
-	case bytes.Contains(line, traceback), has(unindent(line), `File "`):
+	case traceback(line), has(unindent(line), `File "`):
 		return open
 	case has(line, "Exception in thread "), has(line, "Exception ignored "), has(line, "--- Logging error ---"), pythonLink(line):
 		return chained
@@ -25,7 +25,7 @@ func pythonNext(p phase, line []byte) phase {
 	switch {
 	case has(line, errorGroup):
 		return next(p == chained, more)
-	case !indented(line) && bytes.Contains(line, traceback):
+	case !indented(line) && traceback(line):
 		return next(p == chained, open)
 	case indented(line):
 		return p
@@ -77,7 +77,7 @@ func pythonError(line []byte) bool {
 // The phases of ruby: open in a trace, blank behind an empty line in it.
 
 func rubyBegin(line []byte, names bool) phase {
-	if names || rubyFrame(line) || indented(line) && has(unindent(line), "from ") || bytes.Contains(line, traceback) || bytes.Contains(line, []byte(" terminated with exception")) {
+	if names || rubyFrame(line) || indented(line) && has(unindent(line), "from ") || traceback(line) || has(line, "#<Thread:") {
 		return open
 	}
 	return none
@@ -98,11 +98,11 @@ func rubyNext(p phase, line []byte) phase {
 // rubyFrame tells whether the line begins with a place in a program, as in
 // app/shop.rb:17:in 'Shop#pay'.
 func rubyFrame(line []byte) bool {
-	i := bytes.Index(line, []byte(":in "))
-	if i < 2 || i+4 >= len(line) || !digit(line[i-1]) {
+	i := bytes.IndexByte(line, ' ')
+	if i < 5 || i+1 == len(line) || string(line[i-3:i]) != ":in" || !digit(line[i-4]) {
 		return false
 	}
-	return (line[i+4] == '`' || line[i+4] == '\'') && bytes.IndexByte(line[:i], ' ') < 0
+	return line[i+1] == '`' || line[i+1] == '\''
 }
 
 // The phases of node: open in a trace. For an error that nobody caught: code behind the
