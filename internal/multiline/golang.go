@@ -6,17 +6,16 @@ import "bytes"
 // line in or before one.
 
 func goBegin(line []byte, _ bool) phase {
-	switch {
-	case goroutine(line), has(line, "runtime stack:"):
-		return more
-	case has(line, "panic: "), has(line, "fatal error: "), has(line, "runtime: "), has(line, "unexpected fault address "),
-		has(line, "SIGQUIT: "), has(line, "SIGABRT: "), has(line, "SIGSEGV: "), has(line, "WARNING: DATA RACE"),
-		bytes.Contains(line[:min(len(line), 64)], []byte("http: panic serving ")):
-		return open
-	case has(line, "\t") && bytes.Contains(line, []byte(".go:")), has(line, "created by "):
-		return more
+	if len(line) > 0 && bytes.IndexByte([]byte("gpfruSWc\t"), line[0]) >= 0 {
+		switch {
+		case goroutine(line), has(line, "runtime stack:"), has(line, "created by "), line[0] == '\t' && bytes.Contains(line, []byte(".go:")):
+			return more
+		case has(line, "panic: "), has(line, "fatal error: "), has(line, "runtime: "), has(line, "unexpected fault address "),
+			has(line, "SIGQUIT: "), has(line, "SIGABRT: "), has(line, "SIGSEGV: "), has(line, "WARNING: DATA RACE"):
+			return open
+		}
 	}
-	return none
+	return when(bytes.Contains(line[:min(len(line), 64)], []byte("http: panic serving "))) // behind a date
 }
 
 func goNext(p phase, line []byte) phase {

@@ -154,7 +154,6 @@ func (m *Matcher) goesOn(s *State, line []byte) bool {
 
 // starts must not look at what s was: that is the promise of the package.
 func (m *Matcher) starts(s *State, line []byte) bool {
-	s.phases = [families]phase{}
 	any, asked, names := false, false, false
 	for i := range m.rules {
 		r := &m.rules[i]

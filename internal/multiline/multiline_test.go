@@ -360,7 +360,7 @@ func TestNoAllocationForALine(t *testing.T) {
 		var text [][]byte
 		for _, sample := range samples {
 			for _, line := range sample {
-				text = append(text, []byte(line))
+				text = append(text, []byte(line), []byte(line+"\r"))
 			}
 		}
 		var s State

@@ -76,7 +76,12 @@ func letter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 func digit(b byte) bool { return b >= '0' && b <= '9' }
 
 // unindent returns the line without the white space in front.
-func unindent(line []byte) []byte { return bytes.TrimLeft(line, " \t") }
+func unindent(line []byte) []byte {
+	for indented(line) {
+		line = line[1:]
+	}
+	return line
+}
 
 func has(line []byte, prefix string) bool {
 	return len(line) >= len(prefix) && string(line[:len(prefix)]) == prefix
