@@ -354,6 +354,9 @@ func FuzzNext(f *testing.F) {
 
 func TestNoAllocationForALine(t *testing.T) {
 	samples := samples(t)
+	// Package regexp keeps its machines in a pool, which a collection, and the race
+	// detector at random, may empty.
+	allowed := map[string]float64{"start": 0.05}
 	for name, m := range map[string]*Matcher{
 		"all": preset(t, allPresets...), "start": matcher(t, func(c *Config) { c.Start = `^\d{4}` }),
 	} {
@@ -368,8 +371,8 @@ func TestNoAllocationForALine(t *testing.T) {
 			for _, line := range text {
 				m.Next(&s, line)
 			}
-		}); n != 0 {
-			t.Errorf("%s: %.0f allocations", name, n)
+		}); n > allowed[name]*float64(len(text)) {
+			t.Errorf("%s: %.0f allocations for %d lines", name, n, len(text))
 		}
 	}
 }
