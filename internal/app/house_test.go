@@ -110,6 +110,7 @@ var allowed = map[string][]string{
 	"leak":              {"health", "ledger", "sink/httpsink", "units"},
 	"ledger/census":     {"ledger", "task"},
 	"units":             nil,
+	"multiline":         {"units"},
 	"health":            nil,
 	"metrics":           nil,
 	"systemd":           {"task"},
