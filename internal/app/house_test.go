@@ -141,6 +141,8 @@ var allowed = map[string][]string{
 	"config":            {"units"},
 	"diagnose":          {"ask", "ledger", "units"},
 	"httpapi":           {"ledger", "source", "health", "units", "deadletter/office"},
+	"format/timestamp":  nil,
+	"format/cri":        {"format/timestamp", "record"},
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 
