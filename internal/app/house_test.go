@@ -143,6 +143,8 @@ var allowed = map[string][]string{
 	"httpapi":           {"ledger", "source", "health", "units", "deadletter/office"},
 	"format/timestamp":  nil,
 	"format/cri":        {"format/timestamp", "record"},
+	"format/syslog":     {"format/timestamp"},
+	"charset":           nil,
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 
