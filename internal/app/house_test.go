@@ -145,6 +145,7 @@ var allowed = map[string][]string{
 	"format/cri":        {"format/timestamp", "record"},
 	"format/syslog":     {"format/timestamp"},
 	"charset":           nil,
+	"archive":           nil,
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 
