@@ -33,7 +33,7 @@ type Limits struct {
 	Bytes int64 // of content; 16 GiB
 	// Ratio is how much larger the content may be than what was read of the archive.
 	// 2000: gzip cannot reach it, so it stops what is made to be a bomb, and not the log
-	// of a program that says one thing over and over. The first 64 MiB are free.
+	// of a program that says one thing over and over. The first 16 MiB are free.
 	Ratio  int64
 	Window int64 // of memory, for zstd; 32 MiB. "zstd --ultra" and "--long" may ask for more
 }
@@ -42,7 +42,7 @@ const (
 	defaultBytes  = 16 << 30
 	defaultRatio  = 2000
 	defaultWindow = 32 << 20
-	freeBytes     = 64 << 20 // of content, whatever the ratio
+	freeBytes     = 16 << 20 // of content, whatever the ratio
 	bufferSize    = 32 << 10
 )
 

@@ -50,24 +50,28 @@ func (d *Decoder) strip(line []byte) []byte {
 
 func (d *Decoder) utf8(buf, line []byte) []byte {
 	for len(line) > 0 {
-		if c := line[0]; c < utf8.RuneSelf {
-			if c == 0 {
-				d.NULs++
-			} else {
-				buf = append(buf, c)
+		n := ascii(line)
+		if n == 0 {
+			var r rune
+			r, n = utf8.DecodeRune(line)
+			if r == 0 || r == utf8.RuneError && n == 1 {
+				buf = d.other(buf, line[0])
+				line = line[1:]
+				continue
 			}
-			line = line[1:]
-			continue
 		}
-		r, n := utf8.DecodeRune(line)
-		if r == utf8.RuneError && n == 1 {
-			buf = d.invalid(buf, line[0])
-		} else {
-			buf = append(buf, line[:n]...)
-		}
+		buf = append(buf, line[:n]...)
 		line = line[n:]
 	}
 	return buf
+}
+
+// ascii returns how many bytes of ASCII, without NULs, b begins with.
+func ascii(b []byte) (n int) {
+	for n < len(b) && b[n]-1 < utf8.RuneSelf-1 {
+		n++
+	}
+	return n
 }
 
 func (d *Decoder) utf16(buf, line []byte) []byte {
@@ -98,24 +102,37 @@ func (d *Decoder) utf16(buf, line []byte) []byte {
 }
 
 func (d *Decoder) bytes(buf, line []byte) []byte {
-	for _, c := range line {
-		switch {
-		case c == 0:
-			d.NULs++
-		case c < utf8.RuneSelf:
-			buf = append(buf, c)
-		case d.Encoding == Latin1 || c >= 0xa0:
-			buf = utf8.AppendRune(buf, rune(c))
-		case windows1252[c-0x80] == 0:
-			buf = d.invalid(buf, c)
-		default:
-			buf = utf8.AppendRune(buf, windows1252[c-0x80])
+	for len(line) > 0 {
+		n := ascii(line)
+		buf = append(buf, line[:n]...)
+		if line = line[n:]; len(line) == 0 {
+			break
+		}
+		c := line[0]
+		line = line[1:]
+		r := rune(c)
+		if d.Encoding == Windows1252 && c >= 0x80 && c < 0xa0 {
+			r = windows1252[c-0x80]
+		}
+		if r == 0 {
+			buf = d.other(buf, c)
+		} else {
+			buf = utf8.AppendRune(buf, r)
 		}
 	}
 	return buf
 }
 
 const hex = "0123456789abcdef"
+
+// other takes a byte that is no text.
+func (d *Decoder) other(buf []byte, c byte) []byte {
+	if c == 0 {
+		d.NULs++
+		return buf
+	}
+	return d.invalid(buf, c)
+}
 
 func (d *Decoder) invalid(buf []byte, c byte) []byte {
 	d.Invalid++

@@ -13,7 +13,7 @@ var bom = []byte("\uFEFF")
 // modern reads what follows the version in a line of RFC 5424.
 func (m Message) modern(line []byte) (Message, error) {
 	rest := line[m.Off:]
-	n := 0
+	var n int
 	if bytes.HasPrefix(rest, []byte("- ")) {
 		m.NoTime, n = true, 1
 	} else {

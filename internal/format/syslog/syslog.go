@@ -85,7 +85,8 @@ func priority(line []byte) (pri, n int) {
 
 func (m Message) traditional(line []byte, zone *time.Location, now int64) (Message, error) {
 	rest := line[m.Off:]
-	ns, n := int64(0), 0
+	var ns int64
+	var n int
 	if len(rest) > 0 && rest[0] <= '9' {
 		ns, n = timestamp.RFC3339(rest)
 	} else {

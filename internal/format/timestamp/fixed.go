@@ -246,7 +246,8 @@ func Syslog(b []byte, zone *time.Location, now int64) (ns int64, n int) {
 	if len(b) < 14 || b[3] != ' ' {
 		return 0, 0
 	}
-	month, dom, at := monthOf(b[0], b[1], b[2]), uint(0), 6
+	month, at := monthOf(b[0], b[1], b[2]), 6
+	var dom uint
 	switch {
 	case b[4] == ' ':
 		dom = pair('0', b[5])

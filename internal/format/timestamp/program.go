@@ -61,7 +61,7 @@ type fields struct {
 func (p *program) read(b []byte, loc *time.Location, now int64) (ns int64, n int) {
 	f := fields{}
 	for i := range p.steps {
-		size := 0
+		var size int
 		if s := &p.steps[i]; s.part == literal {
 			size = same(b[n:], s.text)
 		} else {

@@ -284,6 +284,9 @@ func TestNothingIsAllocatedForALine(t *testing.T) {
 	now := reading.UnixNano()
 	for _, b := range benchmarks {
 		p := compiled(t, Options{Format: b.format, After: b.after, Zone: zoneNamed(t, "Europe/Berlin")})
+		if p.after != nil && raceDetector {
+			continue // it makes the pool that package regexp has its memory from forget some of it
+		}
 		line := []byte(b.line)
 		if n := testing.AllocsPerRun(100, func() { _, _ = p.Parse(line, now) }); n != 0 {
 			t.Errorf("%s: %v allocations for a line", b.format, n)
