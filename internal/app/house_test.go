@@ -142,6 +142,11 @@ var allowed = map[string][]string{
 	"config":            {"units"},
 	"diagnose":          {"ask", "ledger", "units"},
 	"httpapi":           {"ledger", "source", "health", "units", "deadletter/office"},
+	"format/timestamp":  nil,
+	"format/cri":        {"format/timestamp", "record"},
+	"format/syslog":     {"format/timestamp"},
+	"charset":           nil,
+	"archive":           nil,
 	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
 }
 
