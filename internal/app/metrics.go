@@ -2,6 +2,7 @@ package app
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -252,4 +253,15 @@ func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
 		}
 	})
 	a.truncated = append(a.truncated, tally{"log_file", stats.Truncated.Load})
+	for name, c := range map[string]struct {
+		help  string
+		count *atomic.Int64
+	}{
+		"file_lines_untimed_total":  {"Lines of log files without the timestamp that was looked for; they have the time at which they were read.", &stats.Untimed},
+		"file_lines_foreign_total":  {"Lines of log files that are none of the format of their file; they are taken as they are.", &stats.Foreign},
+		"file_bytes_invalid_total":  {"Bytes of log files that are no text, and stand as \\xNN.", &stats.Invalid},
+		"file_bytes_left_out_total": {"Bytes of gaps in log files, which are NULs, and were left out.", &stats.NULs},
+	} {
+		a.one(counter, name, c.help, func() float64 { return float64(c.count.Load()) })
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/pool"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
 	"github.com/logcapturer/log_capturer/internal/source/file"
@@ -37,7 +38,7 @@ func (a *agent) buildMonitors(hostname string) error {
 		}
 	}
 	if a.cfg.FileMonitor.Enabled {
-		a.buildFiles(hostname)
+		return a.buildFiles(hostname)
 	}
 	return nil
 }
@@ -138,12 +139,16 @@ func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *t
 	return early
 }
 
-func (a *agent) buildFiles(hostname string) {
+func (a *agent) buildFiles(hostname string) error {
 	cfg := a.fileConfig()
 	log := a.log.With("monitor", "files")
 	found := discover.NewFiles(cfg, hostname, log)
 	stats := &file.Stats{}
-	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats}
+	shapes, err := shapesOf(cfg)
+	if err != nil {
+		return err
+	}
+	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
@@ -173,6 +178,27 @@ func (a *agent) buildFiles(hostname string) {
 		}
 		a.board.Set(fileMonitor, status, reason)
 	})
+	return nil
+}
+
+// shapesOf returns how the text of each file becomes entries.
+func shapesOf(c discover.FileConfig) (func(path string) *shape.Shape, error) {
+	plain, err := c.Compile(c.MaxLine)
+	if err != nil {
+		return nil, fmt.Errorf("file_monitor: %w", err)
+	}
+	rules := make([]*shape.Shape, len(c.Rules))
+	for i, r := range c.Rules {
+		if rules[i], err = r.Compile(c.MaxLine); err != nil {
+			return nil, fmt.Errorf("file_monitor.rules[%d]: %w", i, err)
+		}
+	}
+	return func(path string) *shape.Shape {
+		if n := c.Rule(path); n >= 0 {
+			return rules[n]
+		}
+		return plain
+	}, nil
 }
 
 // fileConfig is file_monitor, without what the agent writes itself.

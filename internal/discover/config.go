@@ -11,6 +11,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
@@ -83,6 +84,42 @@ type FileConfig struct {
 	Exclude []string   `yaml:"exclude" jsonschema_description:"Globs of paths that are left out."`
 	Since   Since      `yaml:"since" jsonschema_description:"How much history is read of a file that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	MaxLine units.Size `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+
+	shape.Config `yaml:",inline"`
+
+	Rules []FileRule `yaml:"rules" jsonschema_description:"Files whose text becomes entries in another way than the others'. The first rule that names a file holds, as a whole: what it does not say has its default."`
+}
+
+// FileRule is how the text of some files becomes entries.
+type FileRule struct {
+	Include []string `yaml:"include" jsonschema_description:"Globs of absolute paths, of files that are captured; ** matches any number of directories."`
+
+	shape.Config `yaml:",inline"`
+}
+
+// Default implements config.Defaulter.
+func (r *FileRule) Default() { r.Config = shape.DefaultConfig() }
+
+// Validate reports what is wrong with the settings.
+func (r FileRule) Validate() []units.FieldError {
+	errs := checkGlobs("include", r.Include)
+	if len(r.Include) == 0 {
+		errs = append(errs, units.Errorf("include", "the rule names no files; give a glob, or remove it"))
+	}
+	return append(errs, r.Config.Validate()...)
+}
+
+// Rule returns which rule holds for a file, -1 = none.
+func (c FileConfig) Rule(path string) int {
+	return slices.IndexFunc(c.Rules, func(r FileRule) bool { return anyPath(r.Include, path) })
+}
+
+// shapeOf returns how the text of a file becomes entries.
+func (c FileConfig) shapeOf(path string) shape.Config {
+	if n := c.Rule(path); n >= 0 {
+		return c.Rules[n].Config
+	}
+	return c.Config
 }
 
 // DefaultContainerConfig captures every container from its first line.
@@ -108,6 +145,7 @@ func DefaultFileConfig() FileConfig {
 		Include: []string{"/var/log/**/*.log", "/var/log/syslog", "/var/log/messages"},
 		Exclude: []string{"**/*.gz"},
 		MaxLine: units.MiB,
+		Config:  shape.DefaultConfig(),
 	}
 }
 
@@ -176,7 +214,7 @@ func (c FileConfig) Validate() []units.FieldError {
 	if c.Enabled && len(c.Include) == 0 {
 		errs = append(errs, units.Errorf("include", "no file is included; give a glob, or set enabled: false"))
 	}
-	return append(errs, checkMaxLine(c.MaxLine)...)
+	return append(append(errs, checkMaxLine(c.MaxLine)...), c.Config.Validate()...)
 }
 
 func checkLabels(labels []string) []units.FieldError {

@@ -15,7 +15,9 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/logcapturer/log_capturer/internal/format/cri"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/task"
 )
@@ -230,14 +232,45 @@ func (f *Files) ordered(found map[string]inode) []string {
 
 func (f *Files) newFile(path string, first bool, now time.Time) *file {
 	s := &record.Source{ID: "file:" + path, Kind: "file", Name: path, CanWait: true}
-	s.Streams[record.OutputNone] = record.NewStream(record.Labels{
-		{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path},
-	}, nil)
+	labels := record.Labels{{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path}}
+	s.Streams[record.OutputNone] = record.NewStream(labels, nil)
+	if f.config.shapeOf(path).Format == shape.CRI {
+		labels, metadata := podLabels(f.host, path, labels)
+		for _, o := range []record.Output{record.OutputNone, record.Stdout, record.Stderr} {
+			own := labels
+			if o != record.OutputNone {
+				own = append(labels[:len(labels):len(labels)], record.Label{Name: "stream", Value: o.String()})
+			}
+			s.Streams[o] = record.NewStream(own, metadata)
+		}
+	}
 	k := &file{target: source.Target{Source: s, Mode: source.File, Reason: "a log file", Path: path}}
 	if first { // what appears later is new, so all of it is wanted
 		k.target.Since = f.config.Since.Time(now)
 	}
 	return k
+}
+
+// podLabels are those of a container of Kubernetes, if its log's path tells which.
+func podLabels(host, path string, otherwise record.Labels) (labels, metadata record.Labels) {
+	pod, err := cri.ParsePath(path)
+	if err != nil {
+		if pod, err = cri.ParseLink(path); err != nil {
+			return otherwise, nil
+		}
+	}
+	labels = record.Labels{
+		{Name: "job", Value: "pods"}, {Name: "host", Value: host},
+		{Name: "namespace", Value: pod.Namespace}, {Name: "pod", Value: pod.Name}, {Name: "container", Value: pod.Container},
+	}
+	metadata = record.Labels{{Name: "filename", Value: path}}
+	if pod.UID != "" {
+		metadata = append(metadata, record.Label{Name: "pod_uid", Value: pod.UID})
+	}
+	if pod.ID != "" {
+		metadata = append(metadata, record.Label{Name: "container_id", Value: pod.ID})
+	}
+	return labels, metadata
 }
 
 func (f *Files) targets() []source.Target {

@@ -195,17 +195,36 @@ func (j *job) rest(busy bool) again {
 		} else if busy {
 			j.lastBusy = now
 		}
-		return again{pause: pause}
+		return again{pause: j.overdue(pause)}
 	}
 	r, ok := j.reader.(tailing)
 	if !ok || j.armed.Swap(true) {
-		return again{}
+		return again{pause: j.overdue(0)}
 	}
 	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
 	if err != nil {
 		j.armed.Store(false) // the sweep comes by
 	}
-	return again{more: ready}
+	return again{more: ready, pause: j.overdue(0)}
+}
+
+// waiting is what readers offer that hold the last lines of a log for a while, since more
+// may belong to them.
+type waiting interface {
+	// Due tells when there is something to read although nothing was written; false: it will
+	// not be.
+	Due() (wait time.Duration, ok bool)
+}
+
+// overdue returns the pause, 0 = until a hint, or what is left until the reader gives out
+// what it holds if that is less.
+func (j *job) overdue(pause time.Duration) time.Duration {
+	if r, ok := j.reader.(waiting); ok {
+		if wait, ok := r.Due(); ok && (pause == 0 || wait < pause) {
+			return wait
+		}
+	}
+	return pause
 }
 
 // pausing is what readers offer that are not woken by hints.

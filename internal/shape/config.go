@@ -92,6 +92,9 @@ type Shape struct {
 	maxLine  int
 }
 
+// plain tells that every line is an entry, with the time of reading.
+func (s *Shape) plain() bool { return s.format == Plain && s.stamps == nil && s.matcher == nil }
+
 // Compile makes a Shape of valid settings. Entries are not longer than maxLine bytes.
 func (c Config) Compile(maxLine units.Size) (*Shape, error) {
 	s := &Shape{format: c.Format, partial: time.Duration(c.Partial), maxLine: int(maxLine)}
@@ -105,3 +108,6 @@ func (c Config) Compile(maxLine units.Size) (*Shape, error) {
 	}
 	return s, nil
 }
+
+// Lines is the Shape of DefaultConfig: every line is an entry.
+func Lines(maxLine int) *Shape { return &Shape{format: Plain, maxLine: maxLine} }

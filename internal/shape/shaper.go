@@ -9,7 +9,9 @@
 package shape
 
 import (
+	"bytes"
 	"time"
+	"unicode/utf8"
 
 	"github.com/logcapturer/log_capturer/internal/charset"
 	"github.com/logcapturer/log_capturer/internal/format/cri"
@@ -19,8 +21,8 @@ import (
 )
 
 const (
-	// maxEntries bounds a batch of very short lines: what is beyond is given again.
-	maxEntries = 32 << 10
+	// MaxEntries bounds a batch of very short lines: what is beyond is given again.
+	MaxEntries = 32 << 10
 	// unfinished is how long a part of a line of a CRI log waits for the next one.
 	unfinished = 5 * time.Second
 )
@@ -85,9 +87,13 @@ const (
 
 // Take makes entries of the first n bytes of the batch's arena, which begin with a line,
 // and returns how many of those bytes are through. now is the time of reading, in ns since
-// the epoch. Text that is not as it stands in the file is appended to the arena.
-func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int) {
+// the epoch. Text that is not as it stands in the file is appended to the arena. all tells
+// that all n bytes were looked at: those that are not through may go on.
+func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int, all bool) {
 	raw := b.Arena[:n]
+	if s.shape.plain() && s.decoder.Encoding == charset.UTF8 && utf8.Valid(raw) && bytes.IndexByte(raw, 0) < 0 {
+		return s.plain(b, raw, now, flush)
+	}
 	s.spans = s.spans[:0]
 	for o := range s.held {
 		h := &s.held[o]
@@ -96,7 +102,7 @@ func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int)
 	}
 	s.idle, s.torn = time.Time{}, false
 	at := 0
-	for at < n && len(b.Entries) < maxEntries {
+	for at < n && len(b.Entries) < MaxEntries {
 		end, next := s.decoder.Encoding.End(raw[at:])
 		if next < 0 {
 			if flush&Torn == 0 {
@@ -108,14 +114,43 @@ func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int)
 		s.line(b, raw, span{at, at + end}, at+next, now)
 		at += next
 	}
-	full := at < n && len(b.Entries) >= maxEntries
+	full := at < n && len(b.Entries) >= MaxEntries
 	if flush&Whole != 0 && !full {
 		for o := range s.held {
 			s.end(b, &s.held[o])
 		}
 	}
 	s.NULs, s.Invalid = s.decoder.NULs, s.decoder.Invalid
-	return s.settle(b, at)
+	return s.settle(b, at), !full
+}
+
+// plain is Take for what is nearly everything: text of which every line is an entry.
+func (s *Shaper) plain(b *record.Batch, raw []byte, now int64, flush Flush) (used int, all bool) {
+	s.torn = false
+	clock := &s.Clocks[record.OutputNone]
+	at := 0
+	for at < len(raw) && len(b.Entries) < MaxEntries {
+		end := bytes.IndexByte(raw[at:], '\n')
+		next := at + end + 1
+		if end < 0 {
+			if flush&Torn == 0 {
+				s.torn, s.idle = true, time.Time{}
+				return at, true
+			}
+			end, next = len(raw)-at, len(raw)
+		}
+		if end > 0 && raw[at+end-1] == '\r' {
+			end--
+		}
+		e := record.Entry{Time: clock.Next(now), Off: uint32(at), Len: uint32(end)}
+		if end > s.shape.maxLine {
+			e.Len, e.Flags = uint32(s.shape.maxLine), record.Truncated
+			s.Truncated++
+		}
+		b.Entries = append(b.Entries, e)
+		at = next
+	}
+	return at, at == len(raw)
 }
 
 // settle keeps the entries that nothing held stands before, and gives them their

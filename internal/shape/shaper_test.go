@@ -53,7 +53,8 @@ func read(s *Shape, log []byte, visible []int, restart []bool) (out []entry) {
 			flush = All
 		}
 		b := &record.Batch{Arena: append([]byte(nil), log[min(at, end):max(at, end)]...)}
-		at += shaper.Take(b, len(b.Arena), now, flush)
+		used, _ := shaper.Take(b, len(b.Arena), now, flush)
+		at += used
 		for i, e := range b.Entries {
 			out = append(out, entry{e.Output, e.Time, string(b.Line(i)), e.Flags&record.Truncated != 0})
 		}

@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +24,7 @@ type Tailer struct {
 	at      *File // the generation pos is of
 	stalled int64 // bytes behind the offset that are known to hold no whole record
 	gone    bool
+	begun   int  // files, and files that were cut to nothing
 	lent    bool // Fill has returned text of at that was neither consumed nor stalled yet
 	gap     bool
 
@@ -69,6 +69,7 @@ func (t *Tailer) SkipToEnd() error {
 
 func (t *Tailer) enter(f *File) {
 	t.at, t.pos, t.stalled = f, position.FilePos{}, 0
+	t.begun++
 	if f != nil {
 		t.pos.Offset = f.read.Load()
 	}
@@ -245,6 +246,27 @@ func (t *Tailer) Stall(n int64) {
 	t.giveBack()
 }
 
+// Resume has Fill return what was stalled, although no more is there.
+func (t *Tailer) Resume() { t.stalled = 0 }
+
+// Begun counts the files that were begun. While it stays the same, what Fill returns is of
+// one file.
+func (t *Tailer) Begun() int { return t.begun }
+
+// Head fills buf with the first bytes of the file that is being read, as many as it has.
+func (t *Tailer) Head(buf []byte) (n int, err error) {
+	if t.at == nil {
+		return 0, nil
+	}
+	if n, err = t.at.ReadAt(buf, 0); errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// Offset returns the offset of the byte that Fill returns next.
+func (t *Tailer) Offset() int64 { return t.pos.Offset }
+
 // Pos returns the place of the byte that Fill returns next.
 func (t *Tailer) Pos() position.FilePos {
 	if t.at != nil {
@@ -253,9 +275,10 @@ func (t *Tailer) Pos() position.FilePos {
 	return t.pos
 }
 
-// FindNewline searches for a newline from the given distance behind the present
-// place on, and returns its distance, or found = false and how far there is none.
-func (t *Tailer) FindNewline(from int64) (at int64, found bool, err error) {
+// Find searches from the given distance behind the present place on, with a function that
+// tells where in a piece, of whole units of so many bytes, something is, or -1. It returns
+// the distance, or found = false and how far it is not there.
+func (t *Tailer) Find(from int64, unit int, where func(piece []byte) int) (at int64, found bool, err error) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := t.at.ReadAt(buf, t.pos.Offset+from)
@@ -265,8 +288,9 @@ func (t *Tailer) FindNewline(from int64) (at int64, found bool, err error) {
 		if err != nil {
 			return from, false, fmt.Errorf("%s: %w", t.Log.Path(), err)
 		}
-		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
-			return from + int64(i), true, nil
+		n -= n % unit
+		if i := where(buf[:n]); i >= 0 || n == 0 {
+			return from + int64(max(i, 0)), n > 0, nil
 		}
 		from += int64(n)
 	}
