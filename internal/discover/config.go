@@ -87,7 +87,7 @@ type FileConfig struct {
 
 	shape.Config `yaml:",inline"`
 
-	Rules []FileRule `yaml:"rules" jsonschema_description:"Files whose text becomes entries in another way than the others'. The first rule that names a file holds, as a whole: what it does not say has its default."`
+	Rules []FileRule `yaml:"rules" jsonschema_description:"Files whose text becomes entries in another way than the others'. Each has include (globs of absolute paths), and encoding, format, timestamp, multiline and partial as above. The first rule that names a file holds, as a whole: what it does not say has its default."`
 }
 
 // FileRule is how the text of some files becomes entries.

@@ -48,6 +48,7 @@ type Shaper struct {
 	spans   []span    // of the entries of the batch
 	idle    time.Time // since when something is held and nothing came, if that was asked
 	torn    bool      // a line without an end is held
+	now     int64     // the time of reading
 }
 
 // held is what may go on, of one output.
@@ -57,8 +58,25 @@ type held struct {
 	state multiline.State
 }
 
-// span is where an entry's lines stand among the bytes given.
-type span struct{ from, to int }
+// span is where an entry's lines stand among the bytes given, and what was met in them.
+type span struct {
+	from, to int
+	met      Counts
+}
+
+// add says that the entry goes on with a line.
+func (s *span) add(line span) {
+	s.to = line.to
+	s.met.add(line.met)
+}
+
+func (c *Counts) add(more Counts) {
+	c.Truncated += more.Truncated
+	c.Untimed += more.Untimed
+	c.Foreign += more.Foreign
+	c.Invalid += more.Invalid
+	c.NULs += more.NULs
+}
 
 // New returns a Shaper of a log.
 func New(s *Shape) *Shaper { return &Shaper{shape: s, decoder: charset.Decoder{Encoding: s.encoding}} }
@@ -91,8 +109,14 @@ const (
 // that all n bytes were looked at: those that are not through may go on.
 func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int, all bool) {
 	raw := b.Arena[:n]
-	if s.shape.plain() && s.decoder.Encoding == charset.UTF8 && utf8.Valid(raw) && bytes.IndexByte(raw, 0) < 0 {
-		return s.plain(b, raw, now, flush)
+	if s.shape.plain() && s.decoder.Encoding == charset.UTF8 {
+		text := raw
+		if flush&Torn == 0 { // the piece may end in the middle of a character
+			text = raw[:bytes.LastIndexByte(raw, '\n')+1]
+		}
+		if utf8.Valid(text) && bytes.IndexByte(text, 0) < 0 {
+			return s.plain(b, raw, now, flush)
+		}
 	}
 	s.spans = s.spans[:0]
 	for o := range s.held {
@@ -100,7 +124,7 @@ func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int,
 		h.part.open, h.entry.open = false, false
 		h.state.Reset()
 	}
-	s.idle, s.torn = time.Time{}, false
+	s.idle, s.torn, s.now = time.Time{}, false, now
 	at := 0
 	for at < n && len(b.Entries) < MaxEntries {
 		end, next := s.decoder.Encoding.End(raw[at:])
@@ -111,7 +135,7 @@ func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int,
 			}
 			end, next = n-at, n-at
 		}
-		s.line(b, raw, span{at, at + end}, at+next, now)
+		s.line(b, raw[at:at+end], span{from: at, to: at + next})
 		at += next
 	}
 	full := at < n && len(b.Entries) >= MaxEntries
@@ -120,7 +144,6 @@ func (s *Shaper) Take(b *record.Batch, n int, now int64, flush Flush) (used int,
 			s.end(b, &s.held[o])
 		}
 	}
-	s.NULs, s.Invalid = s.decoder.NULs, s.decoder.Invalid
 	return s.settle(b, at), !full
 }
 
@@ -179,56 +202,57 @@ func (s *Shaper) settle(b *record.Batch, read int) (used int) {
 			continue
 		}
 		e.Time = s.Clocks[e.Output].Next(e.Time)
-		if e.Flags&record.Truncated != 0 {
-			s.Truncated++
-		}
+		s.Counts.add(s.spans[i].met)
 		kept = append(kept, e)
 	}
 	b.Entries = kept
 	return used
 }
 
-// line takes a line, whose text is at where.
-func (s *Shaper) line(b *record.Batch, raw []byte, where span, next int, now int64) {
-	line, before := raw[where.from:where.to], len(b.Arena)
+// line takes a line, which stands at where.
+func (s *Shaper) line(b *record.Batch, line []byte, where span) {
+	before := len(b.Arena)
+	s.decoder.Invalid, s.decoder.NULs = 0, 0
 	text, arena := s.decoder.Line(line, b.Arena)
+	where.met.Invalid, where.met.NULs = s.decoder.Invalid, s.decoder.NULs
 	off := where.from
 	if b.Arena = arena; len(arena) > before {
 		off = before
 	} else if len(text) > 0 {
 		off += cap(line) - cap(text) // text is a part of line
 	}
-	e := record.Entry{Time: now}
+	e := record.Entry{Time: s.now}
 	more := false
-	switch s.shape.format {
-	case CRI:
-		l, err := cri.Parse(text)
-		if err != nil {
-			s.Foreign++
-			break
-		}
-		e.Time, e.Output, more = l.Time, l.Output, l.Partial
-		text, off = text[l.Off:], off+l.Off
-	case Syslog:
-		m, err := syslog.Parse(text, s.shape.zone, now)
-		switch {
-		case err != nil:
-			s.Foreign++
-		case !m.NoTime:
-			e.Time = m.Time
-		}
-	default:
-		if s.shape.stamps == nil {
-			break
-		}
-		if st, err := s.shape.stamps.Parse(text, now); err == nil {
-			e.Time = st.Time
+	if s.shape.format == CRI {
+		if l, err := cri.Parse(text); err == nil {
+			e.Time, e.Output, more = l.Time, l.Output, l.Partial
+			text, off = text[l.Off:], off+l.Off
 		} else {
-			s.Untimed++
+			where.met.Foreign++
 		}
 	}
 	e.Off, e.Len = uint32(off), uint32(len(text))
-	s.add(b, e, text, span{where.from, next}, more)
+	s.add(b, e, text, where, more)
+}
+
+// stamp gives an entry the time that its first line tells.
+func (s *Shaper) stamp(e *record.Entry, text []byte, met *Counts) {
+	switch {
+	case s.shape.format == Syslog:
+		m, err := syslog.Parse(text, s.shape.zone, s.now)
+		if err != nil {
+			met.Foreign++
+		} else if !m.NoTime {
+			e.Time = m.Time
+		}
+	case s.shape.stamps != nil:
+		st, err := s.shape.stamps.Parse(text, s.now)
+		if err != nil {
+			met.Untimed++
+			return
+		}
+		e.Time = st.Time
+	}
 }
 
 // add takes a line, or a part of one when more is to come.
@@ -241,7 +265,7 @@ func (s *Shaper) add(b *record.Batch, e record.Entry, text []byte, where span, m
 	case !h.part.open:
 		h.part.begin(e, where)
 	default:
-		h.part.add(b.Arena, e, where.to, false, s.shape.maxLine)
+		h.part.add(b.Arena, e, where, false, s.shape.maxLine)
 	}
 	if !more {
 		s.join(b, h)
@@ -258,12 +282,13 @@ func (s *Shaper) join(b *record.Batch, h *held) {
 func (s *Shaper) match(b *record.Batch, h *held, e record.Entry, text []byte, where span) {
 	verdict := s.shape.matcher.Next(&h.state, text)
 	if verdict == multiline.Continues {
-		h.entry.add(b.Arena, e, where.to, true, s.shape.maxLine)
+		h.entry.add(b.Arena, e, where, true, s.shape.maxLine)
 		return
 	}
 	if h.entry.open {
 		s.emit(b, h.entry.end(b), h.entry.span)
 	}
+	s.stamp(&e, text, &where.met)
 	if verdict == multiline.Starts {
 		h.entry.begin(e, where)
 		return
@@ -286,6 +311,7 @@ func (s *Shaper) emit(b *record.Batch, e record.Entry, where span) {
 	if int(e.Len) > s.shape.maxLine {
 		e.Len = uint32(s.shape.maxLine)
 		e.Flags |= record.Truncated
+		where.met.Truncated++
 	}
 	b.Entries = append(b.Entries, e)
 	s.spans = append(s.spans, where)
@@ -334,10 +360,10 @@ func (g *gather) begin(e record.Entry, where span) {
 	g.open, g.entry, g.span, g.copied = true, e, where, false
 }
 
-// add adds what e has, as a line of its own or as more of the same; to is where it ends
-// among the bytes given. What is beyond most bytes is not kept, but for one.
-func (g *gather) add(arena []byte, e record.Entry, to int, line bool, most int) {
-	g.span.to = to
+// add adds what e has, which stands at where, as a line of its own or as more of the same.
+// What is beyond most bytes is not kept, but for one.
+func (g *gather) add(arena []byte, e record.Entry, where span, line bool, most int) {
+	g.span.add(where)
 	end := g.entry.Off + g.entry.Len
 	if line && !g.copied && e.Off == end+1 && arena[end] == '\n' {
 		g.entry.Len += 1 + e.Len
