@@ -118,7 +118,7 @@ var allowed = map[string][]string{
 	"position":          {"record", "ledger"},
 	"replay":            {"position", "record"},
 	"source":            {"record", "position"},
-	"tail":              {"ledger", "record", "position", "source"},
+	"tail":              {"archive", "ledger", "record", "position", "source"},
 	"source/jsonfile":   {"ledger", "replay", "record", "position", "source", "tail"},
 	"shape":             {"charset", "format/cri", "format/syslog", "format/timestamp", "multiline", "record", "units"},
 	"source/file":       {"ledger", "record", "position", "shape", "source", "tail"},

@@ -148,7 +148,7 @@ func (a *agent) buildFiles(hostname string) error {
 	if err != nil {
 		return err
 	}
-	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes}
+	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
 	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))

@@ -16,12 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +37,8 @@ type Options struct {
 	History bool
 	// Early, if set, may have the first generation of a log that was removed meanwhile.
 	Early *Early
+	// Archives, if set, lets generations be read that were compressed meanwhile.
+	Archives *Archives
 	// Claim, if set, is asked before a generation is taken, and tells from which offset
 	// it is this log's to read; false leaves it to another log.
 	Claim func(position.FileID) (start int64, ok bool)
@@ -58,11 +56,12 @@ type Log struct {
 	path string
 	opt  Options
 
-	mu     sync.Mutex
-	queue  []*File // in writing order; the last is the newest known
-	closed bool
-	missed int // times that the newest known generation was no longer found
-	letGo      // what the Keeper took away
+	mu      sync.Mutex
+	queue   []*File // in writing order; the last is the newest known
+	closed  bool
+	damaged int // archives
+	missed  int // times that the newest known generation was no longer found
+	letGo       // what the Keeper took away
 }
 
 // NewLog returns the log at path with no generation open yet.
@@ -91,8 +90,8 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
 	if !found {
 		fresh = l.writtenAfter(fresh, after)
-		if old := l.renamed(pos); old != nil {
-			fresh, found = append(fresh, old), true
+		if older := l.older(pos, fresh); len(older) > 0 {
+			fresh, found = append(fresh, older...), true
 		}
 	}
 	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
@@ -191,36 +190,6 @@ func (l *Log) drop(files []*File) {
 		}
 		f.close()
 	}
-}
-
-// renamed finds the file of pos under another name of the log's directory, one that
-// begins like the log's: rotation by date, for example.
-func (l *Log) renamed(pos *position.FilePos) *File {
-	dir, base := filepath.Split(l.path)
-	stem := strings.TrimSuffix(base, filepath.Ext(base))
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(e.Name(), stem) {
-			continue
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || st.Ino != pos.Inode {
-			continue
-		}
-		f, err := openFile(filepath.Join(dir, e.Name()), false, l.opt.Open)
-		if err != nil {
-			continue
-		}
-		if f.Same(pos) {
-			return f
-		}
-		f.close()
-	}
-	return nil
 }
 
 // walk opens path, path.1, path.2 … until one is known, and returns them newest

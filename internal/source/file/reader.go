@@ -44,6 +44,9 @@ type Opener struct {
 	// Shapes tells how the text of a file becomes entries; nil, or a nil answer: every line
 	// is one.
 	Shapes func(path string) *shape.Shape
+	// Archives, if set, lets generations be read that were compressed while the agent was
+	// down.
+	Archives *tail.Archives
 
 	claims claims
 }
@@ -64,7 +67,7 @@ func (o *Opener) Restore(cursors map[string]position.Cursor) {
 // Open implements source.Opener.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
 	claim := func(id position.FileID) (int64, bool) { return o.claims.take(t.Source.ID, id) }
-	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Claim: claim, Unclaim: o.claims.release, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Archives: o.Archives, Claim: claim, Unclaim: o.claims.release, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, from.Last[record.OutputNone])
 	if err != nil {
 		log.Close()
@@ -318,6 +321,7 @@ func (r *Reader) count() {
 		}
 	}
 	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
+	r.Add(source.LostDamaged, int64(r.Log.TakeDamaged()))
 }
 
 // long handles a line over max_line: its beginning is delivered once its end is

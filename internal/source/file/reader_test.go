@@ -24,6 +24,9 @@ type host struct {
 	t      *testing.T
 	dir    string
 	opener *Opener
+
+	dates int    // of rotations
+	last  string // file that was rotated away
 }
 
 func newHost(t *testing.T) *host {
