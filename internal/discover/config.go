@@ -82,6 +82,7 @@ type FileConfig struct {
 	Enabled bool       `yaml:"enabled" jsonschema_description:"Capture log files."`
 	Include []string   `yaml:"include" jsonschema_description:"Globs of absolute paths; ** matches any number of directories."`
 	Exclude []string   `yaml:"exclude" jsonschema_description:"Globs of paths that are left out."`
+	Roots   []string   `yaml:"roots" jsonschema_description:"Directories that symbolic links may not lead out of. Empty = they may lead anywhere."`
 	Since   Since      `yaml:"since" jsonschema_description:"How much history is read of a file that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	MaxLine units.Size `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
 
@@ -209,6 +210,11 @@ func (c FileConfig) Validate() []units.FieldError {
 	for i, glob := range c.Include {
 		if glob != "" && !filepath.IsAbs(glob) {
 			errs = append(errs, units.Errorf(fmt.Sprintf("include[%d]", i), "%q depends on the working directory; write an absolute path", glob))
+		}
+	}
+	for i, root := range c.Roots {
+		if !filepath.IsAbs(root) {
+			errs = append(errs, units.Errorf(fmt.Sprintf("roots[%d]", i), "%q depends on the working directory; write an absolute path", root))
 		}
 	}
 	if c.Enabled && len(c.Include) == 0 {

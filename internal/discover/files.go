@@ -49,9 +49,10 @@ type Files struct {
 	known    map[string]*file // by path
 	overflow int
 
-	owners map[inode]string // which path has a file; Run's alone
-	warned bool
-	looked bool // what appears from now on is new; Run's alone
+	owners  map[inode]string  // which path has a file; Run's alone
+	refused map[string]string // paths that the globs name and that are left out, and why; Run's alone
+	warned  bool
+	looked  bool // what appears from now on is new; Run's alone
 }
 
 // file is a path that is or was a log file.
@@ -162,10 +163,11 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 // for that to be told.
 func (f *Files) look(ctx context.Context, first bool) (changed bool, taken []chan struct{}) {
 	config, taken, fresh := f.adopt()
-	found := scan(ctx, config)
+	found, refused := scan(ctx, config)
 	if ctx.Err() != nil {
 		return false, taken
 	}
+	f.tell(refused)
 	now := time.Now()
 	owned := make(map[inode]string, len(found))
 	f.mu.Lock()
@@ -286,10 +288,20 @@ func (f *Files) targets() []source.Target {
 // errEnough ends a walk.
 var errEnough = errors.New("enough")
 
-// scan returns the regular files that the globs name, with what they are. What cannot
-// be looked at is not there.
-func scan(ctx context.Context, config FileConfig) map[string]inode {
-	found := map[string]inode{}
+// tell says once of each path why it is left out.
+func (f *Files) tell(refused map[string]string) {
+	for _, path := range slices.Sorted(maps.Keys(refused)) {
+		if why := refused[path]; f.refused[path] != why {
+			f.log.Warn("what a glob of file_monitor.include names is left out", "path", path, "reason", why)
+		}
+	}
+	f.refused = refused
+}
+
+// scan returns the regular files that the globs name, with what they are, and what else
+// they name, with the reason why it is left out. What cannot be looked at is not there.
+func scan(ctx context.Context, config FileConfig) (found map[string]inode, refused map[string]string) {
+	found, refused = map[string]inode{}, map[string]string{}
 	for _, glob := range config.Include {
 		base, pattern := doublestar.SplitPattern(filepath.ToSlash(glob))
 		visit := func(rel string, entry fs.DirEntry) error {
@@ -302,7 +314,16 @@ func scan(ctx context.Context, config FileConfig) map[string]inode {
 			}
 			// Stat follows a link, which is welcome if a regular file is at its end. A pipe
 			// or a device is never opened.
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			info, err := os.Stat(path)
+			switch {
+			case errors.Is(err, fs.ErrPermission):
+				refused[path] = "it may not be looked at: give the agent's user the right to search its directories"
+			case err != nil, info.IsDir(): // a link to nothing, or to a directory
+			case !info.Mode().IsRegular():
+				refused[path] = "it is no file but a " + kindOf(info.Mode())
+			case !config.within(path):
+				refused[path] = "it is a link that leads out of file_monitor.roots"
+			default:
 				found[path] = inodeOf(path, info)
 			}
 			return nil
@@ -310,7 +331,39 @@ func scan(ctx context.Context, config FileConfig) map[string]inode {
 		// The only error is ours: directories that cannot be read are passed over.
 		_ = doublestar.GlobWalk(os.DirFS(base), pattern, visit)
 	}
-	return found
+	return found, refused
+}
+
+// kindOf is what a person calls what is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	}
+	return mode.Type().String()
+}
+
+// within tells whether a file is below one of the roots, if there are any, when all links
+// are followed.
+func (c FileConfig) within(path string) bool {
+	if len(c.Roots) == 0 {
+		return true
+	}
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(c.Roots, func(root string) bool {
+		if real, err := filepath.EvalSymlinks(root); err == nil {
+			root = real
+		}
+		rel, err := filepath.Rel(root, path)
+		return err == nil && filepath.IsLocal(rel)
+	})
 }
 
 // names tells whether a path is one of those that are captured.
