@@ -45,6 +45,8 @@ type FilePos struct {
 	FingerprintLen int `json:"fp_len"`
 	// Offset in bytes of the first record that is not delivered.
 	Offset int64 `json:"offset"`
+	// Written is when the file had been written to last, in ns since the epoch; 0 = not known.
+	Written int64 `json:"written,omitempty"`
 }
 
 // Ahead is the progress of one output beyond the cursor's file position.

@@ -32,6 +32,8 @@ type File struct {
 	ID     position.FileID
 	newest bool // it had the log's own name when it was opened
 	held   *ledger.Holding
+	// written is when what an archive has was written to last; 0 = the file is no archive.
+	written int64
 
 	mu sync.RWMutex // a descriptor in use is not closed, nor its number used after that
 	fd int
@@ -161,6 +163,9 @@ func (f *File) is(device, inode uint64) bool { return f.ID.Device == device && f
 
 // modTime returns when the file was last written to, ns since the epoch; 0 if unknown.
 func (f *File) modTime() int64 {
+	if f.written != 0 {
+		return f.written
+	}
 	st, err := f.stat()
 	if err != nil {
 		return 0
@@ -182,6 +187,9 @@ func (f *File) Same(pos *position.FilePos) bool {
 // had less than FingerprintSize bytes the last time, so that it costs one small read
 // per batch at the start of a file and nothing after.
 func (f *File) Identify(pos *position.FilePos) {
+	if t := f.modTime(); t != 0 {
+		pos.Written = t
+	}
 	if pos.FileID == f.ID && pos.FingerprintLen == FingerprintSize {
 		return
 	}

@@ -85,14 +85,17 @@ func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error)
 }
 
 func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error) {
+	if pos.Written != 0 {
+		after = pos.Written
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
 	if !found {
 		fresh = l.writtenAfter(fresh, after)
-		if older := l.older(pos, fresh); len(older) > 0 {
-			fresh, found = append(fresh, older...), true
-		}
+		var older []*File
+		older, found = l.older(pos, after, fresh)
+		fresh = append(fresh, older...)
 	}
 	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
 		fresh[last].read.Store(pos.Offset)
@@ -101,7 +104,7 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 		fresh = fresh[:last]
 	}
 	l.append(fresh)
-	return found, err
+	return found || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
 }
 
 // Look opens the generations that came since the last look and tells whether there

@@ -36,26 +36,26 @@ type sibling struct {
 }
 
 // older returns the generations from the file of pos on that have other names than Look
-// knows, newest first, that file last: those that were rotated by date, and archives. An
-// archive is the file that begins alike; what has a name of the same kind, and was written
-// later, came after it. known are those that were found otherwise. Nothing is returned when
-// the file of pos is not found.
-func (l *Log) older(pos *position.FilePos, known []*File) (files []*File) {
+// knows, newest first, that file last if it is found: those that were rotated by date,
+// copies, and archives. A copy or an archive is the file that begins alike, is as long as
+// what was read, and was not written to before that; what has a name of the same kind, and
+// was written later, came after it. When there is none, what was written after the given
+// time came after it. known are those that were found otherwise.
+func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []*File, found bool) {
 	all := l.siblings()
-	var first *File
-	at := slices.IndexFunc(all, func(s sibling) bool {
-		first = l.open(s, pos)
-		return first != nil
-	})
-	if at < 0 {
-		return nil
+	first, at := l.first(all, pos, after)
+	later := func(s sibling) bool {
+		return s.written > after && strings.HasPrefix(filepath.Base(s.path), filepath.Base(l.path))
 	}
-	for _, s := range all[:at] {
-		if kind(s.path) != kind(all[at].path) || s.written <= all[at].written ||
-			slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
+	if first != nil {
+		oldest := all[at]
+		all, later = all[:at], func(s sibling) bool { return s.written > oldest.written && kind(s.path) == kind(oldest.path) }
+	}
+	for _, s := range all {
+		if !later(s) || slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
 			continue
 		}
-		f := l.open(s, nil)
+		f := l.open(s)
 		switch {
 		case f == nil:
 		case l.claim(f):
@@ -64,7 +64,42 @@ func (l *Log) older(pos *position.FilePos, known []*File) (files []*File) {
 			f.close()
 		}
 	}
-	return append(files, first)
+	if first != nil {
+		files = append(files, first)
+	}
+	return files, first != nil
+}
+
+// first opens the file of pos, and tells which of all it is; nil when it is none.
+func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File, at int) {
+	for at, s := range all {
+		if s.packed || s.id.Inode != pos.Inode {
+			continue
+		}
+		if f := l.open(s); f != nil && f.Same(pos) {
+			return f, at
+		} else if f != nil {
+			f.close()
+		}
+	}
+	for at := len(all) - 1; at >= 0 && pos.FingerprintLen > 0; at-- {
+		s := all[at]
+		if s.written < after || !l.begins(s, pos) {
+			continue
+		}
+		f := l.open(s)
+		if f == nil {
+			continue
+		}
+		if size, err := f.Size(); err == nil && size >= pos.Offset {
+			if s.packed {
+				f.ID = pos.FileID // its own says nothing of what it has
+			}
+			return f, at
+		}
+		f.close()
+	}
+	return nil, -1
 }
 
 // siblings returns the files beside the log whose names begin like its own, newest first.
@@ -121,57 +156,57 @@ func kind(path string) string {
 	}, name)
 }
 
-// open opens a sibling if it is the file of pos; any if pos is nil. nil when it is not, or
-// cannot be opened.
-func (l *Log) open(s sibling, pos *position.FilePos) *File {
+// open opens a sibling; nil when that cannot be done.
+func (l *Log) open(s sibling) *File {
 	if s.packed {
-		if pos == nil {
-			return l.unpack(s, s.id)
-		}
-		if pos.FingerprintLen == 0 || !s.holds(pos, l.opt.Archives.Limits) {
-			return nil
-		}
-		return l.unpack(s, pos.FileID)
-	}
-	if pos != nil && s.id.Inode != pos.Inode {
-		return nil
+		return l.unpack(s)
 	}
 	f, err := openFile(s.path, false, l.opt.Open)
 	if err != nil {
 		return nil
 	}
-	if pos != nil && !f.Same(pos) {
-		f.close()
-		return nil
-	}
 	return f
 }
 
-// holds tells whether the archive has the content that pos speaks of.
-func (s sibling) holds(pos *position.FilePos, limits archive.Limits) bool {
-	r, err := archive.Open(s.path, limits)
-	if err != nil {
-		return false
+// begins tells whether a sibling has the first bytes that pos tells of.
+func (l *Log) begins(s sibling, pos *position.FilePos) bool {
+	var sum uint64
+	var n int
+	if s.packed {
+		r, err := archive.Open(s.path, l.opt.Archives.Limits)
+		if err != nil {
+			return false
+		}
+		defer r.Close()
+		if sum, n, err = r.Fingerprint(pos.FingerprintLen); err != nil {
+			return false
+		}
+	} else {
+		f, err := openFile(s.path, false, l.opt.Open)
+		if err != nil {
+			return false
+		}
+		defer f.close()
+		sum, n, _ = f.fingerprint(pos.FingerprintLen) // what could not be read is not alike
 	}
-	defer r.Close()
-	sum, n, err := r.Fingerprint(pos.FingerprintLen)
-	return err == nil && n == pos.FingerprintLen && sum == pos.Fingerprint
+	return n == pos.FingerprintLen && sum == pos.Fingerprint
 }
 
 // unpack returns the content of an archive as a file. Of one that is damaged it is what can
 // be read, and the damage is counted; nil when it cannot be unpacked.
-func (l *Log) unpack(s sibling, id position.FileID) *File {
+func (l *Log) unpack(s sibling) *File {
 	r, err := archive.Open(s.path, l.opt.Archives.Limits)
 	if err != nil {
 		l.damaged++
 		return nil
 	}
 	defer r.Close()
-	f, err := unnamed(l.opt.Archives.Dir, id, l.opt.Open)
+	f, err := unnamed(l.opt.Archives.Dir, s.id, l.opt.Open)
 	if err != nil {
 		l.damaged++
 		return nil
 	}
+	f.written = s.written
 	if _, err := io.Copy(f, r); err != nil {
 		l.damaged++
 	}
