@@ -70,7 +70,8 @@ type Tracker struct {
 	// floor is what is never asked before: the start that the user chose.
 	floor int64
 	// asked is the timestamp that the log is read from since it was opened.
-	asked int64
+	asked  int64
+	recent ring
 	// last is the record that was delivered last, and passed that it came since Reopen.
 	last   place
 	passed bool
@@ -93,8 +94,7 @@ type output struct {
 	// fine is set once a timestamp had nanoseconds: no two records share one.
 	fine bool
 	// seen has the hashes of the records delivered since the anchor, in log order.
-	seen   []uint64
-	recent ring
+	seen []uint64
 	// checked is the timestamp up to which nothing was left out, as a reading showed.
 	checked int64
 
@@ -108,7 +108,8 @@ type reading struct {
 	drop    []uint64 // what is still to be dropped
 	found   bool     // a hash matched: the log surely overlaps what was delivered
 	skipped int      // records dropped before the anchor
-	reached bool     // it goes back to where nothing is left out
+	base    int64    // the timestamp up to which nothing was left out, before it
+	reached bool     // it goes back to there
 }
 
 // Reading is the state of one reading of the log, for who has two of them open.
@@ -206,7 +207,7 @@ func (t *Tracker) Reopen(asked int64) {
 		o.anchor, o.before = o.time, o.time != 0
 		o.drop = append(o.drop[:0], o.seen...)
 		o.found, o.skipped, o.reached = false, 0, false
-		o.recent.forgotten = max(o.recent.forgotten, o.checked)
+		o.base = o.checked
 	}
 }
 
@@ -238,7 +239,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 	o := &t.out[i]
 	t.passed = t.passed || t.last == place{i, time}
 	if !o.before && len(o.drop) == 0 {
-		return o.twice(time)
+		return t.twice(i, time)
 	}
 	anchor := o.before
 	if o.before {
@@ -258,7 +259,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 		}
 	}
 	if time > o.anchor {
-		return o.twice(time) // what is to be dropped is not younger
+		return t.twice(i, time) // what is to be dropped is not younger
 	}
 	at := slices.Index(o.drop, h)
 	if at < 0 && anchor && o.fine {
@@ -268,7 +269,7 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 		return true
 	}
 	if at < 0 {
-		return o.twice(time)
+		return t.twice(i, time)
 	}
 	copy(o.drop[1:at+1], o.drop[:at]) // as a rule none, because they come in order
 	o.drop, o.found = o.drop[1:], true
@@ -279,17 +280,20 @@ func (t *Tracker) Repeat(i int, time int64, h uint64) bool {
 // may send what it had sent of the new one again, and of a long line perhaps the last
 // piece alone. Only where the clock counts nanoseconds, so that the time tells a line from
 // all others of its output.
-func (o *output) twice(time int64) bool {
-	return o.fine && time <= o.time && o.recent.has(time)
+func (t *Tracker) twice(i int, time int64) bool {
+	o := &t.out[i]
+	return o.fine && time <= o.time && t.recent.has(i, time)
 }
 
-// Remember has the last records of each output remembered from now on, at most n of each,
-// for what streams repeat and leave out.
+// Remember has the last n records remembered from now on, for what streams repeat and leave
+// out.
 func (t *Tracker) Remember(n int) {
+	if t.recent.most > 0 {
+		return
+	}
+	t.recent.most = n
 	for i := range t.out {
-		if o := &t.out[i]; o.recent.most == 0 {
-			o.recent = ring{most: n, forgotten: max(o.time, t.floor)}
-		}
+		t.out[i].checked = max(t.out[i].time, t.floor)
 	}
 }
 
@@ -300,11 +304,11 @@ func (t *Tracker) Remember(n int) {
 // rest of a line.
 func (t *Tracker) Missed(i int, time int64) bool {
 	o := &t.out[i]
-	if time <= o.recent.forgotten {
+	if time <= max(o.base, t.recent.forgotten) {
 		o.reached = true
 		return false
 	}
-	return o.before && o.skipped > 0 && time < o.anchor && o.fine && o.recent.most > 0 && !o.recent.has(time)
+	return o.before && o.skipped > 0 && time < o.anchor && o.fine && t.recent.most > 0 && !t.recent.has(i, time)
 }
 
 // Reached tells whether the log is read from so far back that all that may have been left
@@ -324,7 +328,7 @@ func (t *Tracker) Checked(i int, first int64) {
 // Late notes a record that was Missed and is delivered after all, and returns the
 // timestamp of its entry. The cursor stays where it is: it lies behind it.
 func (t *Tracker) Late(i int, time int64) int64 {
-	t.out[i].recent.add(time)
+	t.recent.add(i, time)
 	return time
 }
 
@@ -383,7 +387,7 @@ func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 	default:
 		o.seen = append(o.seen, h)
 	}
-	o.recent.add(time)
+	t.recent.add(i, time)
 	t.last = place{i, time}
 	o.fine = o.fine || fine(time)
 	t.newest = max(t.newest, time)

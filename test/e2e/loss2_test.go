@@ -312,8 +312,9 @@ func TestDamageInTheMiddleOfALog(t *testing.T) {
 		row := w.rows()[0]
 		if read != "file" { // the engine ends a log at the first hole, for whoever opens it later
 			report := r.countFiles()
-			if report.Lines < 200 || report.Repeated.N+report.Damaged.N+report.OutOfOrder.N > 0 {
-				t.Error("what came before the holes is not there once")
+			late := int64(w.agent.Metrics(t).Sum("log_capturer_container_stream_late_lines_total"))
+			if report.Lines < 200 || report.Repeated.N+report.Damaged.N > 0 || report.OutOfOrder.N > late {
+				t.Errorf("what came before the holes is not there once; %d lines came late", late)
 			}
 			t.Logf("%.0f requests, %.0f searches of the whole log", m.Sum("log_capturer_container_stream_opens_total"), m.Sum("log_capturer_container_log_searches_total"))
 			w.removeContainers()

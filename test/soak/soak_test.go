@@ -50,7 +50,7 @@ func TestSoak(t *testing.T) {
 	if err := r.launch(t.Context(), reads...); err != nil {
 		t.Fatal(err)
 	}
-	r.streaming(t)
+	r.streaming(t, r.followed())
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

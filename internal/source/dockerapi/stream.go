@@ -22,9 +22,9 @@ const (
 	// and an engine that comes back may soon remove containers.
 	absentPause      = 500 * time.Millisecond
 	unsupportedPause = time.Minute
-	// followed is how many records are remembered of each output of a stream, for what the
-	// engine repeats and leaves out when it rotates a json-file.
-	followed = 4096
+	// followed is how many records of a stream are remembered, for what the engine repeats
+	// and leaves out when it rotates a json-file.
+	followed = 2048
 	// removing is how long the engine may say that it is removing the container.
 	removing = 2 * time.Second
 )

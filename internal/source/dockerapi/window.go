@@ -16,13 +16,10 @@ const (
 // nextWindow returns how many of the last records to ask for; 0 = all since the cursor.
 func (r *Reader) nextWindow(follow bool) int {
 	least := pollWindow
-	if follow {
+	if follow || r.unchecked > 0 {
 		least = followWindow
 	}
-	least = cmp.Or(r.opener.window, least)
-	if r.unchecked > 0 {
-		least = min(least+r.unchecked, followed)
-	}
+	least = cmp.Or(r.opener.window, least) + min(r.unchecked, followed) // further back nothing is remembered to compare with
 	n := max(r.window, least)
 	if n > maxWindow {
 		return 0
