@@ -314,17 +314,14 @@ func scan(ctx context.Context, config FileConfig) (found map[string]inode, refus
 			}
 			// Stat follows a link, which is welcome if a regular file is at its end. A pipe
 			// or a device is never opened.
-			info, err := os.Stat(path)
-			switch {
-			case errors.Is(err, fs.ErrPermission):
+			if info, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
 				refused[path] = "it may not be looked at: give the agent's user the right to search its directories"
-			case err != nil, info.IsDir(): // a link to nothing, or to a directory
-			case !info.Mode().IsRegular():
-				refused[path] = "it is no file but a " + kindOf(info.Mode())
-			case !config.within(path):
-				refused[path] = "it is a link that leads out of file_monitor.roots"
-			default:
-				found[path] = inodeOf(path, info)
+			} else if err == nil && !info.IsDir() { // neither a link to nothing, nor one to a directory
+				if why := config.refuses(path, info); why != "" {
+					refused[path] = why
+				} else {
+					found[path] = inodeOf(path, info)
+				}
 			}
 			return nil
 		}
@@ -332,6 +329,17 @@ func scan(ctx context.Context, config FileConfig) (found map[string]inode, refus
 		_ = doublestar.GlobWalk(os.DirFS(base), pattern, visit)
 	}
 	return found, refused
+}
+
+// refuses returns why what is at a path is not read, "" when it is.
+func (c FileConfig) refuses(path string, info fs.FileInfo) string {
+	switch {
+	case !info.Mode().IsRegular():
+		return "it is no file but a " + kindOf(info.Mode())
+	case !c.within(path):
+		return "it is a link that leads out of file_monitor.roots"
+	}
+	return ""
 }
 
 // kindOf is what a person calls what is no regular file.

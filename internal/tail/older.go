@@ -177,7 +177,7 @@ func (l *Log) begins(s sibling, pos *position.FilePos) bool {
 		if err != nil {
 			return false
 		}
-		defer r.Close()
+		defer func() { _ = r.Close() }() // nothing was written to it
 		if sum, n, err = r.Fingerprint(pos.FingerprintLen); err != nil {
 			return false
 		}
@@ -200,7 +200,7 @@ func (l *Log) unpack(s sibling) *File {
 		l.damaged++
 		return nil
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // nothing was written to it
 	f, err := unnamed(l.opt.Archives.Dir, s.id, l.opt.Open)
 	if err != nil {
 		l.damaged++
