@@ -247,17 +247,16 @@ func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
 
 // ownFiles are globs of what the agent writes itself: capturing that would never end.
 func ownFiles(cfg Config) (globs []string) {
-	dirs := []string{cfg.DataDir}
-	for _, name := range sinkNames(cfg.Sinks) {
-		s := cfg.Sinks[name]
-		if c, ok := s.Settings.(*localfile.Config); ok {
-			fixed, _, _ := strings.Cut(strings.ReplaceAll(c.Path, "{data_dir}", cfg.DataDir), "{")
-			dirs = append(dirs, filepath.Dir(fixed+"x"))
-		}
+	data, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		data = cfg.DataDir
 	}
-	for _, dir := range dirs {
-		if abs, err := filepath.Abs(dir); err == nil && abs != "/" {
-			globs = append(globs, abs+"/**")
+	if data != "/" {
+		globs = append(globs, filepath.ToSlash(data)+"/**")
+	}
+	for _, name := range sinkNames(cfg.Sinks) {
+		if c, ok := cfg.Sinks[name].Settings.(*localfile.Config); ok {
+			globs = append(globs, localfile.Globs(c.Path, data)...)
 		}
 	}
 	return globs
