@@ -32,6 +32,7 @@ const (
 const workers = 2
 
 func (a *agent) buildMonitors(hostname string) error {
+	a.reports = append(a.reports, a.reportHeld)
 	if a.cfg.ContainerMonitor.Enabled {
 		if err := a.buildContainers(hostname); err != nil {
 			return err
@@ -56,7 +57,7 @@ func (a *agent) buildContainers(hostname string) error {
 	early := a.catchEarly(found, files)
 	disk := newEngineDisk(a.metrics.Lost, log)
 	disk.of(found)
-	keeper := a.newKeeper(int64(cfg.Held.MaxBytes), disk.look)
+	keeper := a.newKeeper(containerMonitor, cfg.Held.MaxBytes, disk.look)
 	api := &dockerapi.Opener{
 		Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, PollInterval: cfg.PollInterval.Std(), Log: log,
 	}
@@ -108,7 +109,7 @@ func (a *agent) buildContainers(hostname string) error {
 			}
 		},
 	})
-	a.reports = append(a.reports, keeper.report(a.board), disk.report(a.board))
+	a.reports = append(a.reports, disk.report(a.board))
 	a.reports = append(a.reports, func() {
 		h := found.Health()
 		status, reason := health.Healthy, unreadable(monitored.Figures())
@@ -148,25 +149,37 @@ func (a *agent) buildFiles(hostname string) error {
 	if err != nil {
 		return err
 	}
-	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}}
+	keeper := a.newKeeper(fileMonitor, cfg.Held.MaxBytes, func() {})
+	opener := &file.Opener{
+		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
+	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
-	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
-	a.fileMetrics(p, stats)
+	deps := a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener})
+	deps.MaxOpen = cfg.MaxOpen
+	p := pool.New(deps)
+	a.fileMetrics(p, stats, keeper)
 	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
 		if a.books.isRunning(fileMonitor) {
 			monitorTasks(filesScope, formula)
+			formula[filesScope+"/keeper"] = 1
 		}
 	})
 	a.monitors = append(a.monitors, monitor{
 		name: fileMonitor, owner: "files",
 		start: func(scope *task.Scope) {
 			a.runMonitor(scope, hinted{found, a.watcher}, p)
+			scope.Go("keeper", keeper.run)
 			plantFiles(scope, found, p, stats)
 		},
-		rest:        func() {},
-		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
-		close:       p.Close,
+		rest: func() {},
+		reconfigure: func() {
+			cfg := a.fileConfig()
+			keeper.SetMaxBytes(int64(cfg.Held.MaxBytes))
+			p.SetMaxOpen(cfg.MaxOpen)
+			_ = found.Reconfigure(cfg)
+		},
+		close: p.Close,
 	})
 	a.reports = append(a.reports, func() {
 		status, reason := health.Healthy, unreadable(p.Figures())

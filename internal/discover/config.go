@@ -61,9 +61,9 @@ type StreamsConfig struct {
 	RotationInterval units.Duration `yaml:"rotation_interval" jsonschema_description:"The age at which a stream is replaced by a new one, without a gap; 1s or more, 0 = never."`
 }
 
-// HeldConfig bounds what is kept of json-files that the engine rotated away.
+// HeldConfig bounds what is kept of files that were rotated away.
 type HeldConfig struct {
-	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"Disk space that rotated-away json-files may occupy because they are kept open until they are read; past it the oldest is let go and its lines are counted as lost. At least 1MiB."`
+	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"Disk space that rotated-away files may occupy because they are kept open until they are read; past it the oldest is let go and its lines are counted as lost. At least 1MiB."`
 }
 
 // Filter selects containers. Lists hold globs; a container matches a list when one of
@@ -85,6 +85,8 @@ type FileConfig struct {
 	Roots   []string   `yaml:"roots" jsonschema_description:"Directories that symbolic links may not lead out of. Empty = they may lead anywhere."`
 	Since   Since      `yaml:"since" jsonschema_description:"How much history is read of a file that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	MaxLine units.Size `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+	MaxOpen int        `yaml:"max_open" jsonschema_description:"How many files are held open of which all was read. Of more, those that rest the longest are closed, and opened again when they are written to. At least 1."`
+	Held    HeldConfig `yaml:"held" jsonschema_description:"Rotated-away files that are kept open until they are read."`
 
 	shape.Config `yaml:",inline"`
 
@@ -146,6 +148,8 @@ func DefaultFileConfig() FileConfig {
 		Include: []string{"/var/log/**/*.log", "/var/log/syslog", "/var/log/messages"},
 		Exclude: []string{"**/*.gz"},
 		MaxLine: units.MiB,
+		MaxOpen: 500,
+		Held:    HeldConfig{MaxBytes: units.GiB},
 		Config:  shape.DefaultConfig(),
 	}
 }
@@ -219,6 +223,9 @@ func (c FileConfig) Validate() []units.FieldError {
 	}
 	if c.Enabled && len(c.Include) == 0 {
 		errs = append(errs, units.Errorf("include", "no file is included; give a glob, or set enabled: false"))
+	}
+	if c.MaxOpen < 1 {
+		errs = append(errs, units.Errorf("max_open", "%d files cannot be held open; expected at least 1", c.MaxOpen))
 	}
 	return append(append(errs, checkMaxLine(c.MaxLine)...), c.Config.Validate()...)
 }

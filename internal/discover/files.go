@@ -23,8 +23,13 @@ import (
 )
 
 const (
-	// rescan is the time between two looks. A hint makes the next one come at once.
-	rescan = 2 * time.Second
+	// rescan is the time between two looks, of which hints make the next one come at once.
+	// Where a look takes long, there are restTimes its time in between, up to maxRescan, and
+	// hintTimes its time before the one that a hint asks for.
+	rescan    = 2 * time.Second
+	maxRescan = 30 * time.Second
+	restTimes = 200
+	hintTimes = 20
 	// hintPause gathers hints that come close together into one look.
 	hintPause = 50 * time.Millisecond
 	// maxFiles bounds the number of files that are captured at a time.
@@ -141,18 +146,21 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 	timer := time.NewTimer(rescan)
 	defer timer.Stop()
 	for first := true; ; first = false {
+		began := time.Now()
 		changed, taken := f.look(ctx, !f.looked)
+		looked := time.Now()
+		took := looked.Sub(began)
 		if (changed || first) && ctx.Err() == nil {
 			apply(f.targets())
 		}
 		for _, c := range taken {
 			close(c)
 		}
-		timer.Reset(rescan)
+		timer.Reset(min(max(rescan, restTimes*took), maxRescan))
 		select {
 		case <-timer.C:
 		case <-f.hint:
-			task.Sleep(ctx, hintPause)
+			task.Sleep(ctx, max(hintPause, time.Until(looked.Add(hintTimes*took))))
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -81,6 +81,8 @@ type again struct {
 	stream bool
 	// blocked: it waits for room at a sink, for as long as the pause at most.
 	blocked bool
+	// parked: its file is closed until it changes.
+	parked bool
 }
 
 // wake gives a job a turn soon.
@@ -93,6 +95,7 @@ func (p *Pool) wake(j *job) {
 func (p *Pool) wakeLocked(j *job) {
 	switch j.state {
 	case idle, settling:
+		p.resting.remove(j)
 		p.crewOf(j).add(j)
 	case running:
 		j.state = runAgain
@@ -147,8 +150,13 @@ func (p *Pool) put(j *job, next again) {
 		if next.blocked {
 			p.block(j)
 		}
+	case next.parked || !j.byFile:
+		j.state = idle
 	default:
 		j.state = idle
+		if other := p.resting.add(j); other != nil {
+			p.park(other)
+		}
 	}
 	j.urgent = false
 }

@@ -24,6 +24,17 @@ func (j *job) turn(ctx context.Context) again {
 		j.done.Store(true)
 		return again{ended: true}
 	}
+	if j.parked != nil {
+		stays, gone := j.unpark()
+		switch {
+		case gone && j.finish():
+			return again{ended: true}
+		case stays:
+			return again{parked: !gone, more: gone}
+		}
+	} else if j.toPark && j.park() {
+		return again{parked: true}
+	}
 	if moved := j.choose(); moved || j.p.slot(j) {
 		return again{more: moved, stream: !moved}
 	}
@@ -204,7 +215,9 @@ func (j *job) rest(busy bool) again {
 	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
 	if err != nil {
 		j.armed.Store(false) // the sweep comes by
+		j.p.unhinted(err)
 	}
+	j.blind.Store(err != nil)
 	return again{more: ready, pause: j.overdue(0)}
 }
 

@@ -32,6 +32,7 @@ type File struct {
 	ID     position.FileID
 	newest bool // it had the log's own name when it was opened
 	held   *ledger.Holding
+	remote bool // no hint tells of a write by others
 	// written is when what an archive has was written to last; 0 = the file is no archive.
 	written int64
 
@@ -89,7 +90,7 @@ func openFile(path string, follow bool, open *ledger.Account) (*File, error) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrNotRegular)
 	}
 	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd}
-	f.held = ledger.Open("", open, f)
+	f.held, f.remote = ledger.Open("", open, f), remote(fd)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.ID.Birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}

@@ -311,7 +311,7 @@ func (t *Tailer) Look() (bool, error) { return t.Log.Look() }
 // there is already: written between the last Fill and now.
 func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 	t.Log.Each(func(f *File) {
-		if armErr := w.Arm(f, fn); armErr != nil && err == nil {
+		if armErr := w.Arm(f, fn); armErr != nil && !errors.Is(armErr, errLetGo) && err == nil {
 			err = armErr
 		}
 	})

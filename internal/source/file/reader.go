@@ -47,6 +47,8 @@ type Opener struct {
 	// Archives, if set, lets generations be read that were compressed while the agent was
 	// down.
 	Archives *tail.Archives
+	// Keeper, if set, bounds what rotated-away generations are held.
+	Keeper *tail.Keeper
 
 	claims claims
 }
@@ -67,7 +69,7 @@ func (o *Opener) Restore(cursors map[string]position.Cursor) {
 // Open implements source.Opener.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
 	claim := func(id position.FileID) (int64, bool) { return o.claims.take(t.Source.ID, id) }
-	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Archives: o.Archives, Claim: claim, Unclaim: o.claims.release, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{FollowSymlinks: true, Archives: o.Archives, Claim: claim, Unclaim: o.claims.release, Open: &o.Stats.Descriptors, Keeper: o.Keeper})
 	tailer, found, err := tail.NewTailer(log, from.File, from.Last[record.OutputNone])
 	if err != nil {
 		log.Close()
@@ -137,6 +139,10 @@ func (r *Reader) Close() {
 // Open returns how many generations of the log are held open, for the ledger.
 func (r *Reader) Open() int { return r.Log.Held() }
 
+// Held returns how many rotated-away generations are held, and the bytes of those that
+// have no name any more.
+func (r *Reader) Held() (files int, bytes int64) { return r.Log.HeldBytes() }
+
 // Cursor implements source.Reader.
 func (r *Reader) Cursor() position.Cursor {
 	pos := r.Pos()
@@ -153,6 +159,9 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 	for {
 		b, final, err := r.Fill(ctx, r.opener.Pool, want)
 		r.count()
+		if r.Gap() {
+			r.scanned, r.held, r.flush = 0, 0, 0
+		}
 		if errors.Is(err, source.ErrIdle) && r.overdue() {
 			continue
 		}
@@ -322,6 +331,9 @@ func (r *Reader) count() {
 	}
 	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
 	r.Add(source.LostDamaged, int64(r.Log.TakeDamaged()))
+	if generations, lines := r.TakeLetGo(); generations > 0 {
+		r.Add(source.LostHeld, max(lines, 1))
+	}
 }
 
 // long handles a line over max_line: its beginning is delivered once its end is
