@@ -9,7 +9,7 @@ func remote(fd int) bool {
 	if unix.Fstatfs(fd, &st) != nil {
 		return false
 	}
-	return isRemote(int64(st.Type))
+	return isRemote(int64(st.Type)) //nolint:unconvert // int32 on other architectures
 }
 
 func isRemote(fs int64) bool {
