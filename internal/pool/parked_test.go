@@ -184,6 +184,7 @@ func TestEachLineComesOnceOfManyFilesFewOfWhichAreOpen(t *testing.T) {
 			}
 			f.write(name, "anew "+line+"\n")
 			want[id] = append(want[id], "anew "+line)
+			f.arrives(id, want[id]...) // two new ones after one that is gone could be three
 		case 2:
 			f.rests(open)
 		}

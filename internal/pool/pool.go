@@ -114,6 +114,8 @@ type Pool struct {
 	Tickers ledger.Account
 	open    atomic.Int64 // readers of files
 	told    atomic.Bool  // that there are files without hints
+	// shortage is when one was said last, in nanoseconds since the epoch.
+	shortage atomic.Int64
 
 	mu           sync.Mutex
 	jobs         map[string]*job

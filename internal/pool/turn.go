@@ -270,7 +270,7 @@ func (j *job) complain(what string, err error) {
 	name := j.target.Source.Name
 	j.row.fail(err)
 	j.mu.Unlock()
-	if !j.failing {
+	if !j.failing && !(shortage(err) && j.p.saidShortage()) {
 		j.p.Log.Warn(what+" failed; trying again", "source", name, "id", j.id, "error", err)
 	}
 	j.failing = true
