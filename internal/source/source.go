@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 )
@@ -42,6 +43,9 @@ type Target struct {
 	Container *Container
 	// Since bounds the history that is read of a source first seen; zero = from the start.
 	Since time.Time
+	// Multiline tells which lines are one entry; nil = each is one. Of log files package shape
+	// knows it.
+	Multiline *multiline.Matcher
 	// LossMarkers asks for an entry in the event stream where lines were lost.
 	LossMarkers bool
 	// Gone tells that the container or file was removed: what is held is read to its

@@ -1,0 +1,116 @@
+package dockerapi
+
+import (
+	"time"
+
+	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/replay"
+)
+
+// Entries of several lines. What may go on is held in memory, over the end of a stream and
+// over polls; a Cursor stands before it, so that another reader reads it again. It is given
+// out when its next line does not come: when a poll finds no more of it in time, at the
+// end of the container's run, and by Flush while a stream is waited for.
+
+// Waiter is told when a reader waits for its stream while it holds lines.
+type Waiter interface {
+	// Wait begins the waiting. Until Go returns, Flush, Due and Cursor may be called by
+	// somebody else; due is how long it is until Flush has something.
+	Wait(due time.Duration)
+	// Go ends it, and blocks while somebody else is at it.
+	Go()
+}
+
+// Waits sets who is told; before the first Next.
+func (r *Reader) Waits(w Waiter) { r.waiter = w }
+
+// Flush returns the entries that have waited long enough for their next line, nil if there
+// are none. The batch is the caller's.
+func (r *Reader) Flush() *record.Batch { return r.take(false) }
+
+// Due tells how long it is until Flush has something; false: nothing is held.
+func (r *Reader) Due() (wait time.Duration, ok bool) { return r.joiner.Due(time.Now()) }
+
+// giveOut returns all entries that are held, nil if there are none.
+func (r *Reader) giveOut() *record.Batch { return r.take(true) }
+
+// overdue is Flush once a log was read to its end without following it.
+func (r *Reader) overdue() *record.Batch {
+	if !r.looked {
+		return nil
+	}
+	r.looked = false
+	return r.take(false)
+}
+
+// take gives out what is held, all of it or what is overdue.
+func (r *Reader) take(all bool) *record.Batch {
+	if !r.joiner.Holding() {
+		return nil
+	}
+	b := r.empty(r.joiner.Size(0) + r.joiner.Size(1))
+	now := time.Now()
+	for i := range replay.Outputs {
+		if !all && !r.joiner.Overdue(i, now) {
+			continue
+		}
+		if e := r.joiner.End(&r.tracker, i); e.OK {
+			r.add(b, i, e.Time, e.Text, e.Cut)
+		}
+	}
+	return filled(b)
+}
+
+// rematch takes in which lines are one entry now. What was held as they were before is
+// given out first.
+func (r *Reader) rematch() *record.Batch {
+	m := r.latest().Multiline
+	if r.joiner.Is(m) {
+		return nil
+	}
+	b := r.giveOut()
+	if b == nil {
+		r.joiner.Set(m)
+	}
+	return b
+}
+
+// join takes a line, and adds what is complete with it to b.
+func (r *Reader) join(b *record.Batch, ln *line) {
+	i := ln.out
+	held := r.joiner.Holds(i)
+	before, alone := r.joiner.Take(&r.tracker, i, ln.time, ln.data, ln.cut)
+	if before.OK {
+		r.add(b, i, before.Time, before.Text, before.Cut)
+	}
+	if alone.OK {
+		r.add(b, i, alone.Time, alone.Text, alone.Cut)
+	} else if before.OK || !held {
+		r.slow[i] = r.lines.slow[i]
+	}
+}
+
+// unsent returns the timestamp of the oldest line that was begun, or read, and is in no
+// batch; 0 = none.
+func (r *Reader) unsent() int64 {
+	slow := r.lines.slow
+	for i := range slow {
+		if r.joiner.Holds(i) {
+			slow[i] = r.slow[i]
+		}
+	}
+	at := older(r.begun(), r.joiner.Oldest())
+	return across(slow, r.tracker.From(at), at)
+}
+
+// pull returns the stream's next piece. While it waits for one, others may take what is held.
+func (r *Reader) pull() (docker.Piece, error) {
+	if !r.joiner.Holding() || r.waiter == nil || !r.stream.follow || r.stream.dec.Ready() {
+		return r.stream.dec.Next()
+	}
+	due, _ := r.Due()
+	r.waiter.Wait(due)
+	defer r.waiter.Go()
+	return r.stream.dec.Next()
+}
