@@ -6,6 +6,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/replay"
+	"github.com/logcapturer/log_capturer/internal/source"
 )
 
 // Entries of several lines. What may go on is held in memory, over the end of a stream and
@@ -13,23 +14,15 @@ import (
 // out when its next line does not come: when a poll finds no more of it in time, at the
 // end of the container's run, and by Flush while a stream is waited for.
 
-// Waiter is told when a reader waits for its stream while it holds lines.
-type Waiter interface {
-	// Wait begins the waiting. Until Go returns, Flush, Due and Cursor may be called by
-	// somebody else; due is how long it is until Flush has something.
-	Wait(due time.Duration)
-	// Go ends it, and blocks while somebody else is at it.
-	Go()
-}
+var _ source.Holder = (*Reader)(nil)
 
-// Waits sets who is told; before the first Next.
-func (r *Reader) Waits(w Waiter) { r.waiter = w }
+// Waits implements source.Holder.
+func (r *Reader) Waits(w source.Waiter) { r.waiter = w }
 
-// Flush returns the entries that have waited long enough for their next line, nil if there
-// are none. The batch is the caller's.
+// Flush implements source.Holder.
 func (r *Reader) Flush() *record.Batch { return r.take(false) }
 
-// Due tells how long it is until Flush has something; false: nothing is held.
+// Due implements source.Holder.
 func (r *Reader) Due() (wait time.Duration, ok bool) { return r.joiner.Due(time.Now()) }
 
 // giveOut returns all entries that are held, nil if there are none.

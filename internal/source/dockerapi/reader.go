@@ -44,7 +44,7 @@ type Reader struct {
 	tracker replay.Tracker
 	joiner  join.Joiner // of lines that belong together
 	slow    [2]span     // of lines, before the entry that the joiner holds
-	waiter  Waiter
+	waiter  source.Waiter
 	lines   lines
 	piece   docker.Piece // read, and still to be joined
 	again   bool
