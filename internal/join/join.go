@@ -28,8 +28,6 @@ type Entry struct {
 	Cut bool
 	// OK: there is one.
 	OK bool
-	// First: Text is the line that was given, as it is.
-	First bool
 }
 
 // Joiner makes entries of one container's lines. It has one user at a time. The zero
@@ -45,7 +43,8 @@ type held struct {
 	entry Entry
 	first int64 // the timestamp of its first line, as the engine gave it
 	state multiline.State
-	spare []byte // memory for the next one
+	texts [2][]byte // memory: of the entry, and of the one before or after it
+	at    int       // which of them is the entry's
 }
 
 // On tells whether there are lines that belong together.
@@ -65,24 +64,21 @@ func (j *Joiner) Take(t *replay.Tracker, i int, at int64, line []byte, cut bool)
 	verdict := j.matcher.Next(&h.state, line)
 	if verdict == multiline.Continues {
 		t.Delivered(i, at, replay.Hash(at, line))
-		h.entry.Text = append(append(h.entry.Text, '\n'), line...)
+		h.texts[h.at] = append(append(h.texts[h.at], '\n'), line...)
 		h.entry.Cut = h.entry.Cut || cut
 		return Entry{}, Entry{}
-	}
-	var memory []byte
-	if verdict == multiline.Starts {
-		memory, h.spare = h.spare, nil // before is not to be in the way
 	}
 	before = j.release(t, i)
 	if verdict == multiline.Starts {
 		t.Hold(i)
 	}
-	e := Entry{Time: t.Delivered(i, at, replay.Hash(at, line)), Text: line, Cut: cut, OK: true, First: true}
+	e := Entry{Time: t.Delivered(i, at, replay.Hash(at, line)), Text: line, Cut: cut, OK: true}
 	if verdict == multiline.Alone {
 		return before, e
 	}
-	e.First, e.Text = false, append(memory[:0], line...)
-	h.open, h.entry, h.first = true, e, at
+	h.at = 1 - h.at // where before is not
+	h.texts[h.at] = append(h.texts[h.at][:0], line...)
+	h.open, h.first, h.entry = true, at, Entry{Time: e.Time, Cut: cut, OK: true}
 	return before, Entry{}
 }
 
@@ -94,9 +90,10 @@ func (j *Joiner) release(t *replay.Tracker, i int) Entry {
 	}
 	t.Release(i)
 	e := h.entry
+	e.Text = h.texts[h.at]
 	h.open, h.entry = false, Entry{}
-	if cap(e.Text) <= keptText {
-		h.spare = e.Text
+	if cap(e.Text) > keptText {
+		h.texts[h.at] = nil
 	}
 	return e
 }
@@ -134,7 +131,12 @@ func (j *Joiner) Holds(i int) bool { return j.held[i].open }
 func (j *Joiner) Holding() bool { return j.held[0].open || j.held[1].open }
 
 // Size is how long what is held of output i is, in bytes.
-func (j *Joiner) Size(i int) int { return len(j.held[i].entry.Text) }
+func (j *Joiner) Size(i int) int {
+	if h := &j.held[i]; h.open {
+		return len(h.texts[h.at])
+	}
+	return 0
+}
 
 // Oldest returns the timestamp of the oldest line that is held, as the engine gave it; 0 =
 // none.

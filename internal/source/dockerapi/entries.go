@@ -43,6 +43,11 @@ func (r *Reader) take(all bool) *record.Batch {
 		return nil
 	}
 	b := r.empty(r.joiner.Size(0) + r.joiner.Size(1))
+	r.emit(b, all)
+	return filled(b)
+}
+
+func (r *Reader) emit(b *record.Batch, all bool) {
 	now := time.Now()
 	for i := range replay.Outputs {
 		if !all && !r.joiner.Overdue(i, now) {
@@ -52,7 +57,6 @@ func (r *Reader) take(all bool) *record.Batch {
 			r.add(b, i, e.Time, e.Text, e.Cut)
 		}
 	}
-	return filled(b)
 }
 
 // rematch takes in which lines are one entry now. What was held as they were before is
@@ -72,6 +76,10 @@ func (r *Reader) rematch() *record.Batch {
 // join takes a line, and adds what is complete with it to b.
 func (r *Reader) join(b *record.Batch, ln *line) {
 	i := ln.out
+	if r.gap { // it is not the next one
+		r.gap = false
+		r.emit(b, true)
+	}
 	held := r.joiner.Holds(i)
 	before, alone := r.joiner.Take(&r.tracker, i, ln.time, ln.data, ln.cut)
 	if before.OK {

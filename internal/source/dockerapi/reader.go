@@ -44,6 +44,7 @@ type Reader struct {
 	tracker replay.Tracker
 	joiner  join.Joiner // of lines that belong together
 	slow    [2]span     // of lines, before the entry that the joiner holds
+	gap     bool        // lines are missing before the next one
 	waiter  source.Waiter
 	lines   lines
 	piece   docker.Piece // read, and still to be joined
@@ -447,6 +448,7 @@ func (r *Reader) prove(ln *line, repeated bool) {
 	}
 	if !found && s.known {
 		r.Add(source.LostGap, 1)
+		r.gap = true
 	}
 	r.unchecked, r.checked = 0, r.tracker.Since()
 	if repeated {
