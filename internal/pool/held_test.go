@@ -67,13 +67,23 @@ func TestWhatIsHeldIsGivenOutInTime(t *testing.T) {
 }
 
 // An hour of lines at random moments, while streams are replaced and taken away from each
-// other: each line comes once, and its entries are those of the lines alone as far as no
+// other, and the engine goes away and comes back: each line comes once, and its entries are those of the lines alone as far as no
 // flush tore them.
 func TestAnHourOfEntriesHasEachLineOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, hostOptions{containers: 6, streams: 3, poll: 2 * time.Second, rotation: 20 * time.Second, multiline: tens(t)})
 		rng := rand.New(rand.NewPCG(1, 2))
-		for range 3000 {
+		for round := range 3000 {
+			switch round % 500 {
+			case 100:
+				h.engine.Down()
+			case 105:
+				h.engine.Up(t)
+			case 300:
+				h.engine.Freeze()
+			case 305:
+				h.engine.Thaw()
+			}
 			for _, id := range h.ids {
 				if rng.IntN(3) == 0 {
 					h.log(id, 1+rng.IntN(12))

@@ -115,3 +115,28 @@ func (r *Reader) pull() (docker.Piece, error) {
 	defer r.waiter.Go()
 	return r.stream.dec.Next()
 }
+
+// empty returns a batch with room for size bytes.
+func (r *Reader) empty(size int) *record.Batch {
+	b := r.opener.Pool.Force(size)
+	b.Source = r.latest().Source
+	return b
+}
+
+// filled returns a batch if there is something in it; else only its memory goes back.
+func filled(b *record.Batch) *record.Batch {
+	if b == nil || len(b.Entries) > 0 {
+		return b
+	}
+	b.Done(record.Delivered)
+	return nil
+}
+
+// add adds an entry to a batch.
+func (r *Reader) add(b *record.Batch, out int, at int64, text []byte, cut bool) {
+	b.Append(at, replay.Outputs[out], text)
+	if cut {
+		b.Entries[len(b.Entries)-1].Flags |= record.Truncated
+		r.opener.Stats.Truncated.Add(1)
+	}
+}

@@ -292,22 +292,6 @@ func (r *Reader) batch() (*record.Batch, error) {
 	}
 }
 
-// empty returns a batch with room for size bytes.
-func (r *Reader) empty(size int) *record.Batch {
-	b := r.opener.Pool.Force(size)
-	b.Source = r.latest().Source
-	return b
-}
-
-// filled returns a batch if there is something in it; else only its memory goes back.
-func filled(b *record.Batch) *record.Batch {
-	if b == nil || len(b.Entries) > 0 {
-		return b
-	}
-	b.Done(record.Delivered)
-	return nil
-}
-
 // maxBatch bounds the bytes of a batch, unless one line is longer.
 const maxBatch = 64 << 10
 
@@ -336,15 +320,6 @@ func (r *Reader) deliver(b *record.Batch) {
 	r.lines.passed(ln)
 	r.fresh++
 	r.retry.reset()
-}
-
-// add adds an entry to a batch.
-func (r *Reader) add(b *record.Batch, out int, at int64, text []byte, cut bool) {
-	b.Append(at, replay.Outputs[out], text)
-	if cut {
-		b.Entries[len(b.Entries)-1].Flags |= record.Truncated
-		r.opener.Stats.Truncated.Add(1)
-	}
 }
 
 // errGap: the last records of the log do not reach back to what was delivered.

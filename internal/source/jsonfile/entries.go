@@ -85,6 +85,38 @@ func (r *Reader) emitHeld(b *record.Batch, all bool) {
 	}
 }
 
+// last returns, when there is nothing more to read, what is given out as it is: of a log
+// that is over all that was begun, else the last words of a container that ended without a
+// newline, and entries whose next line did not come. nil if there is nothing.
+func (r *Reader) last(over bool) *record.Batch {
+	size := r.joiner.Size(0) + r.joiner.Size(1)
+	for i := range r.parts {
+		size += len(r.parts[i].text)
+	}
+	parts := (r.parts[record.Stdout].pending || r.parts[record.Stderr].pending) && (over || r.stopped())
+	if !parts && !r.overdue(over) {
+		return nil
+	}
+	b := r.opener.Pool.Force(size)
+	b.Source = r.target.Source
+	if parts {
+		r.cut = false
+		r.emitParts(b)
+	}
+	r.emitHeld(b, over)
+	r.settleAll(b)
+	return filled(b)
+}
+
+// filled returns b if there is something in it; else only its memory goes back.
+func filled(b *record.Batch) *record.Batch {
+	if len(b.Entries) == 0 {
+		b.Done(record.Delivered)
+		return nil
+	}
+	return b
+}
+
 // Due tells, when there is nothing to read, after what time there is all the same.
 func (r *Reader) Due() (wait time.Duration, ok bool) {
 	wait, ok = r.joiner.Due(time.Now())

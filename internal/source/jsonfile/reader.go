@@ -99,7 +99,7 @@ type Reader struct {
 	ahead   position.FilePos
 	aheadOf record.Output
 	damaged bool // inside a hole
-	cut     bool // generations were let go: what follows is not the rest of what was read
+	cut     bool // something is missing: what follows is not the rest of what was read
 	unseen  bool // nobody ever saw a file of this container
 }
 
@@ -206,6 +206,7 @@ func (r *Reader) look(end error) {
 }
 
 func (r *Reader) count() {
+	r.cut = r.cut || r.Tailer.Truncated > 0
 	r.Add(source.LostCut, int64(r.Tailer.Truncated))
 	r.Tailer.Truncated, r.Tailer.Done = 0, r.Tailer.Done[:0]
 	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
@@ -363,38 +364,6 @@ func (r *Reader) stopped() bool {
 		}
 	}
 	return true
-}
-
-// last returns, when there is nothing more to read, what is given out as it is: of a log
-// that is over all that was begun, else the last words of a container that ended without a
-// newline, and entries whose next line did not come. nil if there is nothing.
-func (r *Reader) last(over bool) *record.Batch {
-	size := r.joiner.Size(0) + r.joiner.Size(1)
-	for i := range r.parts {
-		size += len(r.parts[i].text)
-	}
-	parts := (r.parts[record.Stdout].pending || r.parts[record.Stderr].pending) && (over || r.stopped())
-	if !parts && !r.overdue(over) {
-		return nil
-	}
-	b := r.opener.Pool.Force(size)
-	b.Source = r.target.Source
-	if parts {
-		r.cut = false
-		r.emitParts(b)
-	}
-	r.emitHeld(b, over)
-	r.settleAll(b)
-	return filled(b)
-}
-
-// filled returns b if there is something in it; else only its memory goes back.
-func filled(b *record.Batch) *record.Batch {
-	if len(b.Entries) == 0 {
-		b.Done(record.Delivered)
-		return nil
-	}
-	return b
 }
 
 // emitParts ends the lines whose end will not be read.
