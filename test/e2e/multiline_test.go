@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,15 +20,17 @@ import (
 // traces is a container that writes stack traces among lines that stand alone, on both
 // outputs, and what became of them.
 type traces struct {
-	name    string
+	*harness.Container
 	lines   int64
 	entries map[string][]int64 // the numbers of the lines of each entry, by what makes it the same one to Loki
 }
 
+// With these, lines 48 and 50 to 53 are one entry, and 49 is one on the other output.
 const (
 	traceEvery  = 12
 	traceLines  = 5
 	stderrEvery = 7
+	between     = 49
 )
 
 // want returns the lines of the entry that a line begins, nil if it is in the middle of one.
@@ -57,10 +60,14 @@ func (c *traces) want(seq int64) []int64 {
 	return entry
 }
 
-// read notes the entries of a file of the sink; what the agent sent twice because it was
+// read notes the entries in the sink's file; what the agent sent twice because it was
 // killed is the same entry, as it is to Loki.
-func (c *traces) read(path string) error {
-	f, err := os.Open(path)
+func (c *traces) read(dir string) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"+c.Name+"*"))
+	if err != nil || len(paths) != 1 {
+		return fmt.Errorf("files %v, %w", paths, err)
+	}
+	f, err := os.Open(paths[0])
 	if err != nil {
 		return err
 	}
@@ -98,13 +105,13 @@ func (c *traces) check() string {
 	first := map[int64]int{}
 	for _, seqs := range c.entries {
 		if !slices.Equal(seqs, c.want(seqs[0])) {
-			return fmt.Sprintf("%s: an entry has the lines %v, want %v", c.name, seqs, c.want(seqs[0]))
+			return fmt.Sprintf("%s: an entry has the lines %v, want %v", c.Name, seqs, c.want(seqs[0]))
 		}
 		first[seqs[0]]++
 	}
 	for seq := int64(1); seq <= c.lines; seq++ {
 		if c.want(seq) != nil && first[seq] != 1 {
-			return fmt.Sprintf("%s: the entry of line %d is there %d times", c.name, seq, first[seq])
+			return fmt.Sprintf("%s: the entry of line %d is there %d times", c.Name, seq, first[seq])
 		}
 	}
 	return ""
@@ -124,7 +131,7 @@ container_monitor:
   include: {labels: {%s: %q, e2e: %q}}
   streams: {rotation_interval: 2s}
   poll_interval: 500ms
-  multiline: {flush: 5s}
+  multiline: {flush: 10s}
 file_monitor: {enabled: false}
 sinks:
   local_file: {path: "%s/{source}.ndjson"}
@@ -139,10 +146,26 @@ sinks:
 			Labels:  map[string]string{"log_capturer.read": read, "log_capturer.multiline": "java"},
 			LogOpts: logOpts,
 			Args: []string{
-				"-rate", "300", "-trace-every", fmt.Sprint(traceEvery), "-trace-lines", fmt.Sprint(traceLines), "-stderr-every", fmt.Sprint(stderrEvery),
+				"-rate", "300", "-gate", fmt.Sprint(between + 1), "-trace-every", fmt.Sprint(traceEvery), "-trace-lines", fmt.Sprint(traceLines), "-stderr-every", fmt.Sprint(stderrEvery),
 			},
 		})
-		all = append(all, &traces{name: c.Name, lines: lines})
+		all = append(all, &traces{Container: c, lines: lines})
+	}
+	for _, c := range all {
+		harness.Eventually(t, 20*time.Second, "what the other output says within an entry", func() (bool, string) {
+			err := c.read(dir)
+			return slices.ContainsFunc(slices.Collect(maps.Values(c.entries)), func(seqs []int64) bool { return seqs[0] == between }), fmt.Sprint(err)
+		})
+	}
+	came := time.Now()
+	harness.Eventually(t, 20*time.Second, "positions behind it", func() (bool, string) {
+		info, err := os.Stat(filepath.Join(w.agent.Data, "positions"))
+		return err == nil && info.ModTime().After(came), fmt.Sprint(err)
+	})
+	w.agent.Kill(t)
+	w.agent.Start(t)
+	for _, c := range all {
+		c.Open(t)
 	}
 	for round := range 4 {
 		read := w.agent.Metrics(t).Sum("log_capturer_lines_read_total")
@@ -158,17 +181,13 @@ sinks:
 		w.agent.Start(t)
 	}
 	for _, c := range all {
-		harness.Eventually(t, time.Minute, "each entry of "+c.name+" once", func() (bool, string) {
-			paths, _ := filepath.Glob(filepath.Join(dir, "*"+c.name+"*"))
-			if len(paths) != 1 {
-				return false, fmt.Sprint("files: ", paths)
-			}
-			if err := c.read(paths[0]); err != nil {
+		harness.Eventually(t, time.Minute, "each entry of "+c.Name+" once", func() (bool, string) {
+			if err := c.read(dir); err != nil {
 				return false, err.Error()
 			}
 			wrong := c.check()
 			return wrong == "", wrong
 		})
-		t.Logf("%s: %d lines in %d entries", c.name, c.lines, len(c.entries))
+		t.Logf("%s: %d lines in %d entries", c.Name, c.lines, len(c.entries))
 	}
 }
