@@ -10,6 +10,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -53,6 +54,9 @@ type ContainerConfig struct {
 	LossMarkers       bool           `yaml:"loss_markers" jsonschema_description:"An entry in a container's event stream where lines were lost before they could be read."`
 	Labels            []string       `yaml:"labels" jsonschema_description:"Which metadata of a container become stream labels; the rest is sent as structured metadata."`
 	MaxLine           units.Size     `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+
+	Multiline multiline.Config `yaml:"multiline" jsonschema_description:"Which lines become one entry, per output. The container label log_capturer.multiline goes before it."`
+	Rules     []ContainerRule  `yaml:"rules" jsonschema_description:"Containers whose lines become entries in another way than the others'. Each has names, images and labels, as include, and multiline as above. The first rule that matches a container holds, as a whole: what it does not say has its default."`
 }
 
 // StreamsConfig bounds the follow streams.
@@ -138,6 +142,7 @@ func DefaultContainerConfig() ContainerConfig {
 		ExitEvents:        true,
 		Labels:            []string{"compose_project", "compose_service"},
 		MaxLine:           units.MiB,
+		Multiline:         multiline.DefaultConfig(),
 	}
 }
 

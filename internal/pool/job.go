@@ -45,11 +45,17 @@ type job struct {
 	resting *list.Element      // of the pool's, while it holds a file open and there is nothing to do
 	toPark  bool               // in its next turn, which alone looks at it
 	keep    bool               // it could not be parked
+	alarmed bool               // it is to be flushed
 	left    bool               // not wanted any more, but perhaps not gone
 	leftAt  time.Time          // since when
 	back    bool               // announced again after its end
 	unread  bool               // it ended because it was not wanted: its position is kept
 	volume  volume
+
+	// baton is had by who uses the reader of one that follows, and what belongs to it,
+	// while it is waiting for its stream.
+	baton   sync.Mutex
+	waiting bool
 
 	mu      sync.Mutex
 	target  source.Target // as discovery knows it
@@ -111,7 +117,7 @@ func (j *job) start() {
 
 // again readies a job for a pool that runs again. The caller holds the pool's lock.
 func (j *job) again() {
-	j.state, j.urgent, j.blocked, j.stop, j.evicted, j.begun = running, false, false, nil, false, false
+	j.state, j.urgent, j.blocked, j.alarmed, j.stop, j.evicted, j.begun = running, false, false, false, nil, false, false
 	j.resting, j.toPark = nil, false
 	if !j.left {
 		j.ctx, j.cancel = context.WithCancel(j.p.readers.Context())
@@ -181,7 +187,7 @@ type tailing interface {
 func (j *job) update(t source.Target) {
 	j.mu.Lock()
 	old := j.target
-	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && sameContainer(old.Container, t.Container)
+	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && old.Multiline == t.Multiline && sameContainer(old.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
 	j.back = !t.Gone && j.done.Load()
 	j.noteExit(t.Container)
@@ -237,6 +243,9 @@ func (j *job) open() error {
 	r, err := opener.Open(j.ctx, t, from) // it outlives the turn
 	if err != nil {
 		return err
+	}
+	if h, ok := r.(source.Holder); ok {
+		h.Waits(j)
 	}
 	j.mu.Lock()
 	if j.tracker == nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -168,6 +169,11 @@ func (j *job) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return j.hand(ctx, b)
+}
+
+// hand hands a batch of the reader over.
+func (j *job) hand(ctx context.Context, b *record.Batch) error {
 	bytes := 0
 	for i := range b.Entries {
 		bytes += int(b.Entries[i].Len)

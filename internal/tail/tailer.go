@@ -11,8 +11,9 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
-// ChunkSize is how much is read at once when a lot is there.
-const ChunkSize = record.LargeArena
+// ChunkSize is how much is read at once when a lot is there. It leaves some room in its
+// arena for text that is not as it stands in the file.
+const ChunkSize = record.LargeArena - 2*record.SmallArena
 
 // Tailer reads a Log in order, as raw bytes; what a record is, its caller knows. All
 // its state is an offset: bytes that make no whole record yet are read again, so a
