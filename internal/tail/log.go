@@ -60,6 +60,7 @@ type Log struct {
 	queue   []*File // in writing order; the last is the newest known
 	closed  bool
 	damaged int // archives
+	cuts    int // of files, found by Resume
 	missed  int // times that the newest known generation was no longer found
 	letGo       // what the Keeper took away
 }
@@ -90,11 +91,30 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
-	if !found {
+	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) && f.intact(pos) }, true)
+	var cut *File
+	switch {
+	case found:
+	case len(fresh) > 0 && fresh[0].wasCut(pos):
+		cut = fresh[0]
+		l.drop(fresh[1:]) // copies may be among them: which ones are to be read, and from where, is told below
+		var copies []*File
+		copies, found = l.copies(cut, pos)
+		l.cuts += cuts(copies, found)
+		fresh = append(fresh[:1], copies...)
+	default:
 		fresh = l.writtenAfter(fresh, after)
 		var older []*File
-		older, found = l.older(pos, after, fresh)
+		if older, found = l.older(pos, after, fresh); found {
+			first := older[len(older)-1].ID
+			fresh = slices.DeleteFunc(fresh, func(f *File) bool {
+				same := f.ID == first // a copy, from its start
+				if same {
+					f.close()
+				}
+				return same
+			})
+		}
 		fresh = append(fresh, older...)
 	}
 	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
@@ -103,8 +123,11 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 		fresh[last].close()
 		fresh = fresh[:last]
 	}
+	if cut == nil {
+		fresh = l.withoutCopies(fresh)
+	}
 	l.append(fresh)
-	return found || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
+	return found || cut != nil || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
 }
 
 // Look opens the generations that came since the last look and tells whether there

@@ -2,8 +2,10 @@ package tail
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,21 +40,28 @@ type sibling struct {
 // older returns the generations from the file of pos on that have other names than Look
 // knows, newest first, that file last if it is found: those that were rotated by date,
 // copies, and archives. A copy or an archive is the file that begins alike, is as long as
-// what was read, and was not written to before that; what has a name of the same kind, and
-// was written later, came after it. When there is none, what was written after the given
-// time came after it. known are those that were found otherwise.
+// what was read, and has what was read last in the same place; what has a name of the same
+// kind, and was written later, came after it. When there is none, what was written after
+// the given time came after it. known are those that were found otherwise.
 func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []*File, found bool) {
 	all := l.siblings()
-	first, at := l.first(all, pos, after)
-	later := func(s sibling) bool {
-		return s.written > after && strings.HasPrefix(filepath.Base(s.path), filepath.Base(l.path))
+	first, at := l.first(all, pos, after, known)
+	if first == nil {
+		mine := func(s sibling) bool {
+			return s.written > after && strings.HasPrefix(filepath.Base(s.path), filepath.Base(l.path))
+		}
+		return l.take(all, mine, known), false
 	}
-	if first != nil {
-		oldest := all[at]
-		all, later = all[:at], func(s sibling) bool { return s.written > oldest.written && kind(s.path) == kind(oldest.path) }
-	}
+	return append(l.take(all[:at], all[at].precedes, known), first), true
+}
+
+// precedes tells whether a file of the same kind was written later.
+func (s sibling) precedes(o sibling) bool { return o.written > s.written && kind(o.path) == kind(s.path) }
+
+// take opens and claims those that are wanted and not known.
+func (l *Log) take(all []sibling, wanted func(sibling) bool, known []*File) (files []*File) {
 	for _, s := range all {
-		if !later(s) || slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
+		if !wanted(s) || slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
 			continue
 		}
 		f := l.open(s)
@@ -64,19 +73,17 @@ func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []
 			f.close()
 		}
 	}
-	if first != nil {
-		files = append(files, first)
-	}
-	return files, first != nil
+	return files
 }
 
-// first opens the file of pos, and tells which of all it is; nil when it is none.
-func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File, at int) {
+// first opens the file of pos, and tells which of all it is; nil when it is none. It is none
+// of those that are known, although one of them may have been it before it was cut.
+func (l *Log) first(all []sibling, pos *position.FilePos, after int64, known []*File) (f *File, at int) {
 	for at, s := range all {
 		if s.packed || s.id.Inode != pos.Inode {
 			continue
 		}
-		if f := l.open(s); f != nil && f.Same(pos) {
+		if f := l.open(s); f != nil && f.Same(pos) && f.intact(pos) {
 			return f, at
 		} else if f != nil {
 			f.close()
@@ -84,15 +91,15 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File,
 	}
 	for at := len(all) - 1; at >= 0 && pos.FingerprintLen > 0; at-- {
 		s := all[at]
-		if s.written < after || !l.begins(s, pos) {
+		if s.written < after && pos.Mark.Len == 0 || !l.begins(s, pos) {
 			continue
 		}
 		f := l.open(s)
 		if f == nil {
 			continue
 		}
-		if size, err := f.Size(); err == nil && size >= pos.Offset {
-			if s.packed {
+		if f.intact(pos) {
+			if s.packed && !slices.ContainsFunc(known, func(o *File) bool { return o.ID == pos.FileID }) {
 				f.ID = pos.FileID // its own says nothing of what it has
 			}
 			return f, at
@@ -122,9 +129,9 @@ func (l *Log) siblings() (all []sibling) {
 		if !ok {
 			continue
 		}
-		_, packed := unpacked(e.Name())
-		if packed && l.opt.Archives == nil {
-			continue
+		name, packed := unpacked(e.Name())
+		if packed && (l.opt.Archives == nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })) {
+			continue // in the latter case it is being written
 		}
 		all = append(all, sibling{
 			path: filepath.Join(dir, e.Name()), id: position.FileID{Device: st.Dev, Inode: st.Ino},
@@ -135,9 +142,12 @@ func (l *Log) siblings() (all []sibling) {
 	return all
 }
 
+// packers are the endings of archives.
+var packers = [...]string{".gz", ".zst"}
+
 // unpacked returns an archive's name without its ending; other names as they are.
 func unpacked(name string) (without string, packed bool) {
-	for _, ext := range []string{".gz", ".zst"} {
+	for _, ext := range packers {
 		if without, packed = strings.CutSuffix(name, ext); packed {
 			return without, true
 		}
@@ -156,16 +166,23 @@ func kind(path string) string {
 	}, name)
 }
 
-// open opens a sibling; nil when that cannot be done.
+// open opens a sibling, also if it was compressed since it was found; nil when that cannot
+// be done.
 func (l *Log) open(s sibling) *File {
 	if s.packed {
 		return l.unpack(s)
 	}
 	f, err := openFile(s.path, false, l.opt.Open)
-	if err != nil {
-		return nil
+	if err == nil {
+		return f
 	}
-	return f
+	for _, ext := range packers {
+		if _, statErr := os.Lstat(s.path + ext); statErr == nil && errors.Is(err, fs.ErrNotExist) && l.opt.Archives != nil {
+			s.path += ext
+			return l.unpack(s)
+		}
+	}
+	return nil
 }
 
 // begins tells whether a sibling has the first bytes that pos tells of.

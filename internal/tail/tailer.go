@@ -1,22 +1,29 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
-// ChunkSize is how much is read at once when a lot is there.
-const ChunkSize = record.LargeArena
+// ChunkSize is how much is read at once when a lot is there. There is room for a mark behind it.
+const ChunkSize = record.LargeArena - markSize
 
 // Tailer reads a Log in order, as raw bytes; what a record is, its caller knows. All
 // its state is an offset: bytes that make no whole record yet are read again, so a
 // quiet log costs no buffer. It has one user at a time.
+//
+// A file that was cut (copytruncate) is read from its new beginning, whatever size it has
+// by then: each read looks, in the same call, at the last bytes of the one before. What was
+// not read yet is read from the copy that was made before.
 type Tailer struct {
 	Log *Log
 
@@ -31,7 +38,7 @@ type Tailer struct {
 	// Done has the files read to their end, and in Logs with a Claim those let go
 	// unread, since the caller last emptied it.
 	Done []position.FilePos
-	// Truncated counts files that became shorter than what had been read of them.
+	// Truncated counts how often a file was cut: emptied, or emptied and written anew.
 	Truncated int
 }
 
@@ -42,7 +49,11 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	t = &Tailer{Log: log}
 	if f := log.Current(); f != nil {
 		t.enter(f)
+		if pos != nil && f.ID == pos.FileID && t.pos.Offset == pos.Offset {
+			t.pos = *pos
+		}
 	}
+	t.Truncated = log.takeCuts()
 	return t, found, err
 }
 
@@ -71,7 +82,7 @@ func (t *Tailer) enter(f *File) {
 	t.at, t.pos, t.stalled = f, position.FilePos{}, 0
 	t.begun++
 	if f != nil {
-		t.pos.Offset = f.read.Load()
+		t.pos.FileID, t.pos.Offset = f.ID, f.read.Load()
 	}
 }
 
@@ -131,24 +142,28 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 			return nil, false, err
 		}
 		complete := t.Log.Superseded() || t.gone // asked before the size, or a last write could be missed
-		size, err := t.at.Size()
-		if errors.Is(err, errLetGo) {
+		size, written, err := t.look()
+		switch {
+		case errors.Is(err, errLetGo):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, errCut):
+			t.startAgain()
+			continue
+		case err != nil:
 			return nil, false, err
-		}
-		if size < t.pos.Offset {
-			t.Truncated++
-			t.at.read.Store(0)
-			t.enter(t.at)
 		}
 		avail := size - t.pos.Offset
 		switch {
 		case avail > 0 && (complete || avail > t.stalled):
 			b, final, err := t.read(ctx, pool, min(avail, int64(max(want, ChunkSize))), complete, size)
-			if errors.Is(err, errLetGo) {
+			switch {
+			case errors.Is(err, errLetGo):
 				continue
+			case errors.Is(err, errCut):
+				t.startAgain()
+				continue
+			case err == nil:
+				t.pos.Written = written
 			}
 			return b, final, err
 		case avail == 0 && t.Log.Superseded():
@@ -176,6 +191,39 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 	}
 }
 
+// look returns the size of the file that is being read, and when it was written to last, or
+// errCut. Where there is nothing to read, and it was written to, it looks at what it has
+// instead; else read does.
+func (t *Tailer) look() (size, written int64, err error) {
+	st, err := t.at.stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	if size, written = st.Size, st.Mtim.Nano(); t.at.written != 0 {
+		written = t.at.written
+	}
+	if size < max(t.pos.Offset, t.pos.Mark.End) {
+		return 0, 0, errCut
+	}
+	if size-t.pos.Offset <= t.stalled && written != t.pos.Written {
+		if ok, err := t.at.holds(t.pos.Mark); err != nil || !ok {
+			return 0, 0, cmp.Or(err, errCut)
+		}
+		t.pos.Written, t.stalled = written, 0 // reserved space may have been written to
+	}
+	return size, written, nil
+}
+
+// startAgain goes to the beginning of a file that was cut; before, to the copies that have
+// what was not read of it.
+func (t *Tailer) startAgain() {
+	if t.pos.Offset > 0 || t.pos.Mark.Len > 0 {
+		t.Truncated += 1 + t.Log.recover(t.at, &t.pos)
+	}
+	t.at.read.Store(0)
+	t.at = nil // it is entered again when its turn comes
+}
+
 // follow goes to the generation to be read now.
 func (t *Tailer) follow(ctx context.Context) error {
 	f, gap, err := t.Log.front(ctx)
@@ -198,6 +246,10 @@ func (t *Tailer) follow(ctx context.Context) error {
 	if f == nil {
 		return t.nothing()
 	}
+	if n := t.Log.cutAgain(f, 0); n > 0 {
+		t.Truncated += n
+		f = t.Log.Current()
+	}
 	t.enter(f)
 	return nil
 }
@@ -210,7 +262,7 @@ func (t *Tailer) nothing() error {
 }
 
 func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete bool, size int64) (*record.Batch, bool, error) {
-	b, err := pool.Get(ctx, int(n))
+	b, err := pool.Get(ctx, int(n)+markSize)
 	if err != nil {
 		return nil, false, err
 	}
@@ -219,7 +271,7 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 		return nil, false, errLetGo
 	}
 	t.lent = true
-	got, err := t.at.ReadAt(b.Arena[:n], t.pos.Offset)
+	got, err := t.readChecked(b.Arena[:n], b.Arena[n:n+markSize])
 	if err != nil {
 		t.giveBack()
 		b.Done(record.Delivered) // empty: only its memory goes back
@@ -231,6 +283,43 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 	b.Arena = b.Arena[:got]
 	t.stalled = 0
 	return b, complete && t.pos.Offset+int64(got) >= size, nil
+}
+
+// readChecked fills buf from the offset on; before is room for markSize bytes. It returns
+// errCut when the file has not what was read of it before; if it has, the mark is moved to
+// the end of what was read now.
+func (t *Tailer) readChecked(buf, before []byte) (int, error) {
+	at := t.pos.Offset
+	if at == 0 && t.pos.Mark.Len == 0 {
+		if n := t.Log.cutAgain(t.at, t.pos.Written); n > 0 {
+			t.Truncated += n
+			return 0, errCut
+		}
+	}
+	var seen [markSize]byte
+	before = before[:min(at, markSize)]
+	got, err := t.at.readBehind(before, buf, at)
+	if err != nil {
+		return 0, err
+	}
+	m := t.pos.Mark
+	from := m.End - int64(m.Len) - at + int64(len(before)) // in before and buf
+	if m.Len > markSize || from < 0 || from+int64(m.Len) > int64(len(before)+got) {
+		if ok, err := t.at.holds(m); err != nil || !ok {
+			return 0, cmp.Or(err, errCut)
+		}
+	} else if m.Len > 0 {
+		cut(seen[:m.Len], before, buf[:got], int(from))
+		if xxhash.Sum64(seen[:m.Len]) != m.Sum && !t.at.torn(seen[:m.Len]) {
+			return 0, errCut
+		}
+	}
+	t.pos.Mark = remember(m, before, buf[:got], at)
+	if at == 0 {
+		n := min(got, FingerprintSize)
+		t.pos.Fingerprint, t.pos.FingerprintLen = xxhash.Sum64(buf[:n]), n
+	}
+	return got, nil
 }
 
 // Consume moves on by n bytes, which were whole records or given up.
@@ -269,10 +358,16 @@ func (t *Tailer) Offset() int64 { return t.pos.Offset }
 
 // Pos returns the place of the byte that Fill returns next.
 func (t *Tailer) Pos() position.FilePos {
-	if t.at != nil {
-		t.at.Identify(&t.pos)
+	if t.at == nil {
+		return t.pos
 	}
-	return t.pos
+	seen := t.pos.Written
+	t.at.Identify(&t.pos)
+	pos := t.pos
+	if t.pos.Written = seen; seen != 0 {
+		pos.Written = seen // what was written later is not read
+	}
+	return pos
 }
 
 // Find searches from the given distance behind the present place on, with a function that
@@ -321,12 +416,13 @@ func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 	if t.at == nil {
 		return false, err
 	}
-	size, sizeErr := t.at.Size()
-	if errors.Is(sizeErr, errLetGo) {
+	st, statErr := t.at.stat()
+	if errors.Is(statErr, errLetGo) {
 		return true, err
 	}
-	if sizeErr != nil {
-		return false, sizeErr
+	if statErr != nil {
+		return false, statErr
 	}
-	return size-t.pos.Offset > t.stalled || size < t.pos.Offset || t.Log.Superseded(), err
+	cut := st.Size < max(t.pos.Offset, t.pos.Mark.End)
+	return cut || st.Size-t.pos.Offset > t.stalled || t.Log.Superseded(), err
 }
