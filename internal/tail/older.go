@@ -56,7 +56,9 @@ func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []
 }
 
 // precedes tells whether a file of the same kind was written later.
-func (s sibling) precedes(o sibling) bool { return o.written > s.written && kind(o.path) == kind(s.path) }
+func (s sibling) precedes(o sibling) bool {
+	return o.written > s.written && kind(o.path) == kind(s.path)
+}
 
 // take opens and claims those that are wanted and not known.
 func (l *Log) take(all []sibling, wanted func(sibling) bool, known []*File) (files []*File) {
