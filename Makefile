@@ -65,7 +65,7 @@ crash: ## Break the disk beneath spool, positions and dead letters in every way 
 
 rotate: ## Have the real logrotate rotate a busy log in every mode, 50 times each (ROTATIONS=50), and count; REPORT=FILE gets a table
 	@scripts/setup logrotate
-	LOG_CAPTURER_ROTATIONS=$(or $(ROTATIONS),50) $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/rotate -run TestLogrotate $(ARGS)
+	LOG_CAPTURER_ROTATIONS=$(or $(ROTATIONS),50) $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/files -run TestLogrotate $(ARGS)
 
 sim: ## Simulate the agent's core through days of faults, with fresh seeds; SIM=10m is how long, LOG_CAPTURER_SEED repeats one
 	go test -count=1 -timeout 0 -v ./test/sim -run TestADayOfTrouble $(ARGS) -args $(if $(LOG_CAPTURER_SEED),,-wall $(or $(SIM),1m))

@@ -131,7 +131,8 @@ func (l *Log) cutAgain(f *File, empty int64) int {
 		return 0
 	case f.copied.path != "":
 	case empty != 0 && len(l.queue) == 1: // else it was renamed
-		wanted = func(s sibling) bool { return s.written > empty && l.numbered(s.path) }
+		path := l.real()
+		wanted = func(s sibling) bool { return s.written > empty && numbered(s.path, path) }
 	default:
 		return 0
 	}
@@ -140,10 +141,10 @@ func (l *Log) cutAgain(f *File, empty int64) int {
 	return len(files)
 }
 
-// numbered tells whether path is the log's own with a number or a date behind it.
-func (l *Log) numbered(path string) bool {
+// numbered tells whether path is the other one with a number or a date behind it.
+func numbered(path, other string) bool {
 	name, _ := unpacked(path)
-	behind, ok := strings.CutPrefix(name, l.path)
+	behind, ok := strings.CutPrefix(name, other)
 	return ok && strings.Trim(behind, "0123456789.-_:T") == ""
 }
 

@@ -13,9 +13,11 @@
 package tail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -57,6 +59,7 @@ type Log struct {
 	opt  Options
 
 	mu      sync.Mutex
+	target  string  // what the path led to, when it led anywhere the last time
 	queue   []*File // in writing order; the last is the newest known
 	closed  bool
 	damaged int // archives
@@ -230,7 +233,7 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 			if !older {
 				break
 			}
-			name = fmt.Sprintf("%s.%d", l.path, n)
+			name = fmt.Sprintf("%s.%d", l.real(), n)
 		}
 		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
 		if shortage(openErr) { // or what is behind a file that is left out would be taken for all
@@ -261,6 +264,18 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 		files = append(files, f)
 	}
 	return files, false, err
+}
+
+// real returns the path without symbolic links: older generations are beside the file that
+// it leads to. The caller holds the lock.
+func (l *Log) real() string {
+	if !l.opt.FollowSymlinks {
+		return l.path
+	}
+	if path, err := filepath.EvalSymlinks(l.path); err == nil {
+		l.target = path
+	}
+	return cmp.Or(l.target, l.path)
 }
 
 func (l *Log) claim(f *File) (ok bool) {

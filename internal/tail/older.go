@@ -47,9 +47,8 @@ func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []
 	all := l.siblings()
 	first, at := l.first(all, pos, after, known)
 	if first == nil {
-		mine := func(s sibling) bool {
-			return s.written > after && strings.HasPrefix(filepath.Base(s.path), filepath.Base(l.path))
-		}
+		path := l.real()
+		mine := func(s sibling) bool { return s.written > after && strings.HasPrefix(s.path, path) }
 		return l.take(all, mine, known), false
 	}
 	return append(l.take(all[:at], all[at].precedes, known), first), true
@@ -113,7 +112,7 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64, known []*
 
 // siblings returns the files beside the log whose names begin like its own, newest first.
 func (l *Log) siblings() (all []sibling) {
-	dir, base := filepath.Split(l.path)
+	dir, base := filepath.Split(l.real())
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -1,4 +1,4 @@
-package rotate
+package files
 
 import (
 	"fmt"
@@ -42,6 +42,7 @@ type mode struct {
 	cut              bool
 	agent            int
 	memory           bool // the log is on a tmpfs
+	link             bool // the agent has another path, which is a symbolic link
 }
 
 var modes = []mode{
@@ -54,12 +55,15 @@ var modes = []mode{
 	{name: "dateext, compress, delaycompress", directives: "create\n\tcompress\n\tdelaycompress" + byDate, every: second},
 	{name: "compress, delaycompress, the agent stopped", directives: "create\n\tcompress\n\tdelaycompress", agent: stopped},
 	{name: "dateext, compress, the agent stopped", directives: "create\n\tcompress" + byDate, every: second, agent: stopped},
+	{name: "create, through a symbolic link", directives: "create", link: true},
+	{name: "create, through a symbolic link, the agent stopped", directives: "create", link: true, agent: stopped},
 	{name: "compress, the agent killed", directives: "create\n\tcompress", agent: killed},
 	{name: "copytruncate", directives: "copytruncate", cut: true},
 	{name: "copytruncate, on a tmpfs", directives: "copytruncate", cut: true, memory: true},
 	{name: "copytruncate, compress", directives: "copytruncate\n\tcompress", cut: true},
 	{name: "copytruncate, compress, delaycompress", directives: "copytruncate\n\tcompress\n\tdelaycompress", cut: true},
 	{name: "copytruncate, dateext", directives: "copytruncate" + byDate, every: second, cut: true},
+	{name: "copytruncate, through a symbolic link", directives: "copytruncate", cut: true, link: true},
 	{name: "copytruncate, the agent stopped", directives: "copytruncate", cut: true, agent: stopped},
 	{name: "copytruncate, compress, the agent killed", directives: "copytruncate\n\tcompress", cut: true, agent: killed},
 }
@@ -141,6 +145,13 @@ func newRig(t *testing.T, m mode) *rig {
 	}
 	harness.Agent(t) // a build takes its time
 	r.daemon = startDaemon(t, log, reopened)
+	if m.link {
+		link := filepath.Join(t.TempDir(), "current.log")
+		if err := os.Symlink(log, link); err != nil {
+			t.Fatal(err)
+		}
+		log = link
+	}
 	r.agent = harness.StartAgent(t, fmt.Sprintf(`
 container_monitor: {enabled: false}
 file_monitor: {include: [%q]}
@@ -204,7 +215,7 @@ func (r *rig) known() {
 			return false, fmt.Sprint(err)
 		}
 		saved, err := os.ReadFile(path)
-		return strings.Contains(string(saved), "app.log"), fmt.Sprint(err)
+		return strings.Contains(string(saved), `"offset"`), fmt.Sprint(err)
 	})
 }
 
