@@ -141,7 +141,7 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 		if err := t.follow(ctx); err != nil {
 			return nil, false, err
 		}
-		complete := t.Log.Superseded() || t.gone // asked before the size, or a last write could be missed
+		complete := t.Complete() // asked before the size, or a last write could be missed
 		size, written, err := t.look()
 		switch {
 		case errors.Is(err, errLetGo):
@@ -337,6 +337,9 @@ func (t *Tailer) Stall(n int64) {
 
 // Resume has Fill return what was stalled, although no more is there.
 func (t *Tailer) Resume() { t.stalled = 0 }
+
+// Complete tells that nothing will be written any more to the file that is being read.
+func (t *Tailer) Complete() bool { return t.Log.Superseded() || t.gone }
 
 // Begun counts the files that were begun. While it stays the same, what Fill returns is of
 // one file.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 const reopen = `
 	postrotate
 		rm -f %[1]s
-		kill -USR1 %[2]d
+		kill -%[3]d %[2]d
 		until [ -e %[1]s ]; do sleep 0.01; done
 	endscript`
 
@@ -43,6 +44,8 @@ type mode struct {
 	agent            int
 	memory           bool // the log is on a tmpfs
 	link             bool // the agent has another path, which is a symbolic link
+
+	reopen syscall.Signal // for the daemon: its own, since several run at once
 }
 
 var modes = []mode{
@@ -71,27 +74,36 @@ var modes = []mode{
 // inMemory bounds the rotations on a tmpfs, which keeps all that was written.
 const inMemory = 10
 
-// rotations is how many there are in each mode.
-func rotations(t *testing.T, m mode) int {
-	n := 3
-	if s := os.Getenv("LOG_CAPTURER_ROTATIONS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("LOG_CAPTURER_ROTATIONS: %v", err)
-		}
+// rotations is how many there are in each mode; many are for figures, and nothing else runs.
+func rotations(t *testing.T) (n int, many bool) {
+	t.Helper()
+	s := os.Getenv("LOG_CAPTURER_ROTATIONS")
+	if s == "" {
+		return 2, false
 	}
-	if m.memory {
-		n = min(n, inMemory)
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("LOG_CAPTURER_ROTATIONS: %v", err)
 	}
-	return n
+	return n, true
 }
 
 func TestLogrotate(t *testing.T) {
-	for _, m := range modes {
+	harness.Agent(t) // a build takes its time
+	most, many := rotations(t)
+	for i, m := range modes {
+		m.reopen = syscall.Signal(40 + i) // of those that have no meaning
 		t.Run(m.name, func(t *testing.T) {
+			if !many {
+				t.Parallel()
+			}
+			n := most
+			if m.memory {
+				n = min(n, inMemory)
+			}
 			r := newRig(t, m)
-			for done, most := 0, rotations(t, m); done < most; {
-				done += r.turn(min(2, most-done))
+			for done := 0; done < n; {
+				done += r.turn(min(2, n-done))
 			}
 			r.count()
 		})
@@ -137,14 +149,13 @@ func newRig(t *testing.T, m mode) *rig {
 	log, reopened := filepath.Join(r.dir, "app.log"), filepath.Join(t.TempDir(), "reopened")
 	directives := m.directives
 	if !m.cut {
-		directives += fmt.Sprintf(reopen, reopened, os.Getpid())
+		directives += fmt.Sprintf(reopen, reopened, os.Getpid(), int(m.reopen))
 	}
 	r.conf = filepath.Join(t.TempDir(), "logrotate.conf")
 	if err := os.WriteFile(r.conf, fmt.Appendf(nil, "%s {\n\trotate 1000\n\t%s\n}\n", log, directives), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	harness.Agent(t) // a build takes its time
-	r.daemon = startDaemon(t, log, reopened)
+	r.daemon = startDaemon(t, log, reopened, m.reopen)
 	if m.link {
 		link := filepath.Join(t.TempDir(), "current.log")
 		if err := os.Symlink(log, link); err != nil {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +22,7 @@ const (
 	rate = 20_000 // lines a second
 )
 
-// daemon writes lines to a log, appending, and opens it again at SIGUSR1, as daemons do;
+// daemon writes lines to a log, appending, and opens it again at a signal, as daemons do;
 // reopened is a file that it then makes.
 type daemon struct {
 	path, reopened string
@@ -34,10 +33,10 @@ type daemon struct {
 	err            error // to be read when it is stopped
 }
 
-func startDaemon(t *testing.T, path, reopened string) *daemon {
+func startDaemon(t *testing.T, path, reopened string, reopen os.Signal) *daemon {
 	t.Helper()
 	d := &daemon{path: path, reopened: reopened, signals: make(chan os.Signal, 1), stop: make(chan struct{})}
-	signal.Notify(d.signals, syscall.SIGUSR1)
+	signal.Notify(d.signals, reopen)
 	d.done.Go(func() { d.err = d.run() })
 	return d
 }
