@@ -11,21 +11,6 @@ import (
 // not read of it when it is cut is in the copy; only what was written after the copy's end
 // and before the cut is nowhere, and nobody but the writer knows how much that is.
 
-// wasCut tells whether f, which has the log's own name, is the file of pos and has not any
-// more what was read of it.
-func (f *File) wasCut(pos *position.FilePos) bool {
-	return f.newest && f.ID == pos.FileID && (f.ID.Birth != 0 || f.Same(pos))
-}
-
-// cuts returns how often a file was cut that has these copies. found tells that the oldest
-// has what was read last; else that is in none of them.
-func cuts(copies []*File, found bool) int {
-	if found {
-		return len(copies)
-	}
-	return len(copies) + 1
-}
-
 // copies returns the copies that have what was in f, which was cut, from pos on, newest
 // first. found tells whether the oldest is to be read from pos on, else it is from its start.
 func (l *Log) copies(f *File, pos *position.FilePos) (files []*File, found bool) {
@@ -109,14 +94,18 @@ func (l *Log) recover(f *File, pos *position.FilePos) (more int) {
 		return 0
 	}
 	files, found := l.copies(f, pos)
-	if last := len(files) - 1; found && l.claim(files[last]) {
-		files[last].read.Store(pos.Offset)
-	} else if found { // another log has it
-		files[last].close()
-		files = files[:last]
+	more = len(files)
+	if found {
+		more--
+		if l.claim(files[more]) {
+			files[more].read.Store(pos.Offset)
+		} else { // another log has it
+			files[more].close()
+			files = files[:more]
+		}
 	}
 	l.prepend(files)
-	return cuts(files, found) - 1
+	return more
 }
 
 // cutAgain queues the copies that were made of the current generation, of which nothing was

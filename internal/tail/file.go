@@ -186,6 +186,12 @@ func (f *File) Same(pos *position.FilePos) bool {
 	return n == pos.FingerprintLen && (n == 0 || sum == pos.Fingerprint)
 }
 
+// goesOn tells whether f is the file of pos, or was before it was cut: then what it has is
+// looked at when it is read.
+func (f *File) goesOn(pos *position.FilePos) bool {
+	return f.Same(pos) || f.ID == pos.FileID && f.ID.Birth != 0 && pos.Mark.Len > 0
+}
+
 // Identify writes who f is into pos. The fingerprint is taken again while the file
 // had less than FingerprintSize bytes the last time, so that it costs one small read
 // per batch at the start of a file and nothing after. What is known of f stays known when

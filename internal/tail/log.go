@@ -94,18 +94,12 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) && f.intact(pos) }, true)
-	var cut *File
-	switch {
-	case found:
-	case len(fresh) > 0 && fresh[0].wasCut(pos):
-		cut = fresh[0]
-		l.drop(fresh[1:]) // copies may be among them: which ones are to be read, and from where, is told below
-		var copies []*File
-		copies, found = l.copies(cut, pos)
-		l.cuts += cuts(copies, found)
-		fresh = append(fresh[:1], copies...)
-	default:
+	fresh, found, err := l.walk(func(f *File) bool { return f.goesOn(pos) }, true)
+	cut := slices.ContainsFunc(fresh, func(f *File) bool { return !found && f.ID == pos.FileID })
+	if cut {
+		l.cuts++
+	}
+	if !found {
 		fresh = l.writtenAfter(fresh, after)
 		var older []*File
 		if older, found = l.older(pos, after, fresh); found {
@@ -126,11 +120,8 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 		fresh[last].close()
 		fresh = fresh[:last]
 	}
-	if cut == nil {
-		fresh = l.withoutCopies(fresh)
-	}
-	l.append(fresh)
-	return found || cut != nil || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
+	l.append(l.withoutCopies(fresh))
+	return found || cut || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
 }
 
 // Look opens the generations that came since the last look and tells whether there

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,76 @@ const markSize = 64
 
 // errCut is returned for a file that has not the bytes any more that were read of it.
 var errCut = errors.New("log file was cut")
+
+// look returns the size of the file that is being read, and when it was written to last, or
+// errCut. Where there is nothing to read, and it was written to, it looks at what it has
+// instead; else read does.
+func (t *Tailer) look() (size, written int64, err error) {
+	st, err := t.at.stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	if size, written = st.Size, st.Mtim.Nano(); t.at.written != 0 {
+		written = t.at.written
+	}
+	if size < max(t.pos.Offset, t.pos.Mark.End) {
+		return 0, 0, errCut
+	}
+	if size-t.pos.Offset <= t.stalled && written != t.pos.Written {
+		if ok, err := t.at.holds(t.pos.Mark); err != nil || !ok {
+			return 0, 0, cmp.Or(err, errCut)
+		}
+		t.pos.Written, t.stalled = written, 0 // reserved space may have been written to
+	}
+	return size, written, nil
+}
+
+// startAgain goes to the beginning of a file that was cut; before, to the copies that have
+// what was not read of it.
+func (t *Tailer) startAgain() {
+	if t.pos.Offset > 0 || t.pos.Mark.Len > 0 {
+		t.Truncated += 1 + t.Log.recover(t.at, &t.pos)
+	}
+	t.at.read.Store(0)
+	t.at = nil // it is entered again when its turn comes
+}
+
+// readChecked fills buf from the offset on; before is room for markSize bytes. It returns
+// errCut when the file has not what was read of it before; if it has, the mark is moved to
+// the end of what was read now.
+func (t *Tailer) readChecked(buf, before []byte) (int, error) {
+	at := t.pos.Offset
+	if at == 0 && t.pos.Mark.Len == 0 {
+		if n := t.Log.cutAgain(t.at, t.pos.Written); n > 0 {
+			t.Truncated += n
+			return 0, errCut
+		}
+	}
+	var seen [markSize]byte
+	before = before[:min(at, markSize)]
+	got, err := t.at.readBehind(before, buf, at)
+	if err != nil {
+		return 0, err
+	}
+	m := t.pos.Mark
+	from := m.End - int64(m.Len) - at + int64(len(before)) // in before and buf
+	if m.Len > markSize || from < 0 || from+int64(m.Len) > int64(len(before)+got) {
+		if ok, err := t.at.holds(m); err != nil || !ok {
+			return 0, cmp.Or(err, errCut)
+		}
+	} else if m.Len > 0 {
+		cut(seen[:m.Len], before, buf[:got], int(from))
+		if xxhash.Sum64(seen[:m.Len]) != m.Sum && !t.at.torn(seen[:m.Len]) {
+			return 0, errCut
+		}
+	}
+	t.pos.Mark = remember(m, before, buf[:got], at)
+	if at == 0 {
+		n := min(got, FingerprintSize)
+		t.pos.Fingerprint, t.pos.FingerprintLen = xxhash.Sum64(buf[:n]), n
+	}
+	return got, nil
+}
 
 // remember returns the mark of the last text of what was read: before ends where text
 // begins, at offset at. NULs at the end may still be written over, so they are left out.
