@@ -14,12 +14,11 @@ import (
 // copies returns the copies that have what was in f, which was cut, from pos on, newest
 // first. found tells whether the oldest is to be read from pos on, else it is from its start.
 func (l *Log) copies(f *File, pos *position.FilePos) (files []*File, found bool) {
-	all := l.siblings()
-	first, at := l.first(all, pos, pos.Written, []*File{f})
+	all, first, at := l.find(pos, pos.Written, []*File{f})
 	if first == nil {
 		first, at = l.shorter(all, pos)
 	}
-	if at < 0 {
+	if f.copied = (sibling{}); at < 0 {
 		return nil, false
 	}
 	f.copied = all[at]
@@ -125,7 +124,8 @@ func (l *Log) cutAgain(f *File, empty int64) int {
 	default:
 		return 0
 	}
-	files := l.since(f, l.siblings(), wanted)
+	all, _ := l.siblings()
+	files := l.since(f, all, wanted)
 	l.prepend(files)
 	return len(files)
 }

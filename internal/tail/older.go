@@ -44,8 +44,7 @@ type sibling struct {
 // kind, and was written later, came after it. When there is none, what was written after
 // the given time came after it. known are those that were found otherwise.
 func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []*File, found bool) {
-	all := l.siblings()
-	first, at := l.first(all, pos, after, known)
+	all, first, at := l.find(pos, after, known)
 	if first == nil {
 		path := l.real()
 		mine := func(s sibling) bool { return s.written > after && strings.HasPrefix(s.path, path) }
@@ -75,6 +74,25 @@ func (l *Log) take(all []sibling, wanted func(sibling) bool, known []*File) (fil
 		}
 	}
 	return files
+}
+
+// find returns the siblings, and which of them is the file of pos, opened; nil when it is
+// none. It looks again when they were renamed or compressed meanwhile.
+func (l *Log) find(pos *position.FilePos, after int64, known []*File) (all []sibling, first *File, at int) {
+	for range 3 {
+		var moved bool
+		all, moved = l.siblings()
+		if first, at = l.first(all, pos, after, known); first != nil || !moved && !slices.ContainsFunc(all, sibling.moved) {
+			break
+		}
+	}
+	return all, first, at
+}
+
+// moved tells whether the file has not its name any more.
+func (s sibling) moved() bool {
+	var st unix.Stat_t
+	return unix.Lstat(s.path, &st) != nil || st.Ino != s.id.Inode
 }
 
 // first opens the file of pos, and tells which of all it is; nil when it is none. It is none
@@ -111,12 +129,13 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64, known []*
 }
 
 // siblings returns the files beside the log whose names begin like its own, newest first.
-func (l *Log) siblings() (all []sibling) {
+// moved tells that one lost its name meanwhile.
+func (l *Log) siblings() (all []sibling, moved bool) {
 	dir, base := filepath.Split(l.real())
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	for _, e := range entries {
 		if e.Name() == base || !strings.HasPrefix(e.Name(), stem) {
@@ -124,23 +143,29 @@ func (l *Log) siblings() (all []sibling) {
 		}
 		info, err := e.Info()
 		if err != nil || !info.Mode().IsRegular() {
+			moved = moved || errors.Is(err, fs.ErrNotExist)
 			continue
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok {
 			continue
 		}
-		name, packed := unpacked(e.Name())
-		if packed && (l.opt.Archives == nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })) {
-			continue // in the latter case it is being written
+		_, packed := unpacked(e.Name())
+		if packed && l.opt.Archives == nil {
+			continue
 		}
 		all = append(all, sibling{
 			path: filepath.Join(dir, e.Name()), id: position.FileID{Device: st.Dev, Inode: st.Ino},
 			written: info.ModTime().UnixNano(), packed: packed,
 		})
 	}
+	beingWritten := func(s sibling) bool {
+		name, _ := unpacked(s.path)
+		return s.packed && slices.ContainsFunc(all, func(o sibling) bool { return o.path == name })
+	}
+	all = slices.DeleteFunc(slices.Clone(all), beingWritten)
 	slices.SortFunc(all, func(a, b sibling) int { return cmp.Or(cmp.Compare(b.written, a.written), cmp.Compare(a.path, b.path)) })
-	return all
+	return all, moved
 }
 
 // packers are the endings of archives.

@@ -256,8 +256,8 @@ func (r *rig) count() {
 	})
 	r.note()
 	window := wrote - present
-	lost := window - report.Unexpected.N // those that were read before they were cut off
-	if lost < 0 || report.Damaged.N > torn || report.Foreign.N > 0 {
+	lost := window - report.Unexpected.N                                       // those that were read before they were cut off
+	if lost < 0 || report.Damaged.N+report.Foreign.N > torn*int64(1+r.downs) { // a part of a line may lack its number
 		r.Errorf("%d lines lost in the window of %d, %d copies end within a line: %+v", lost, window, torn, report)
 	}
 	if r.other > 0 || !r.cut && r.told > 0 || r.cut && r.told != float64(r.turned) {

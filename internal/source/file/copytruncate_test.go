@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -316,4 +317,29 @@ func TestPositionsWithoutAMarkAreGoneOnFrom(t *testing.T) {
 	r = h.again(c)
 	h.expect(r, "4", "5")
 	h.cuts(r, 1)
+}
+
+// Copies are renamed and compressed while they are looked for.
+func TestACopyIsFoundWhileItIsCompressed(t *testing.T) {
+	h, r := newCopied(t)
+	for n := range 100 {
+		for _, ext := range []string{"", ".gz"} {
+			if err := os.Rename(h.path("a.log.1"+ext), h.path("a.log.2"+ext)); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+		}
+		before, after := fmt.Sprint("before ", n), fmt.Sprint("after ", n)
+		h.write("a.log", before+"\n")
+		h.copyOff("a.log.1")
+		at := time.Now().Add(time.Duration(n) * time.Second) // clocks of file systems are coarse
+		h.must(os.Chtimes(h.path("a.log.1"), at, at))
+		h.cut()
+		var compressed sync.WaitGroup
+		compressed.Go(func() { h.compress("a.log.1", "a.log.1.gz") })
+		h.expect(r, before)
+		compressed.Wait()
+		h.write("a.log", after+"\n")
+		h.expect(r, after)
+		h.cuts(r, 1)
+	}
 }
