@@ -43,7 +43,7 @@ func TestArchivesThatAreBombs(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = io.Copy(z, io.MultiReader(bytes.NewReader(head), zeros(1<<30)))
+			_, err = io.Copy(z, io.MultiReader(bytes.NewReader(head), zeros(256*mib)))
 			return closed(z, err)
 		},
 		"app.log.1.gz": func(w io.Writer, head []byte) error {
@@ -51,7 +51,7 @@ func TestArchivesThatAreBombs(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = io.Copy(z, io.MultiReader(bytes.NewReader(head), zeros(256*mib)))
+			_, err = io.Copy(z, io.MultiReader(bytes.NewReader(head), zeros(128*mib)))
 			return closed(z, err)
 		},
 	} {

@@ -23,7 +23,7 @@ func TestALogIsMadeAgainWithTheNumberOfTheOneBefore(t *testing.T) {
 			h.dir = dir
 		}
 		reused, last := 0, uint64(0)
-		for n := range 6 {
+		for n := range 4 {
 			down := n%2 == 1
 			if down {
 				h.agent.Stop(t)

@@ -287,7 +287,7 @@ func (r *rig) report(wrote, lost, window, repeated int64) {
 		r.Fatal(err)
 	}
 	if len(old) == 0 {
-		old = []byte("| mode | rotations | lines | lost | repeated | of them between a copy's end and its cut | cuts that the agent counted |\n|---|---|---|---|---|---|---|\n")
+		old = []byte("| mode | rotations | lines | lost | repeated | between a copy's end and its cut | cuts that the agent counted |\n|---|---|---|---|---|---|---|\n")
 	}
 	if err := os.WriteFile(path, []byte(strings.TrimRight(string(old), "\n")+"\n"+row+"\n"), 0o600); err != nil {
 		r.Fatal(err)
