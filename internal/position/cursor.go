@@ -47,6 +47,17 @@ type FilePos struct {
 	Offset int64 `json:"offset"`
 	// Written is when the file had been written to last, in ns since the epoch; 0 = not known.
 	Written int64 `json:"written,omitempty"`
+	// Mark tells a file that was cut and written anew from one that was only written to.
+	Mark Mark `json:"mark,omitzero"`
+}
+
+// Mark is the hash of some bytes that were read, at or around the offset. Zero = none.
+type Mark struct {
+	// End is the offset in bytes of what follows them.
+	End int64 `json:"end"`
+	// Len is how many they are.
+	Len int    `json:"len"`
+	Sum uint64 `json:"sum"`
 }
 
 // Ahead is the progress of one output beyond the cursor's file position.

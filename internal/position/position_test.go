@@ -93,7 +93,7 @@ func store(t *testing.T, dir string) *Store {
 func TestPositionsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	want := map[string]Cursor{
-		"file:/a": {File: &FilePos{FileID: FileID{1, 2, 3}, Fingerprint: 1 << 63, FingerprintLen: 9, Offset: 7}, Last: [3]int64{5}},
+		"file:/a": {File: &FilePos{FileID: FileID{1, 2, 3}, Fingerprint: 1 << 63, FingerprintLen: 9, Offset: 7, Mark: Mark{End: 9, Len: 9, Sum: 1 << 63}}, Last: [3]int64{5}},
 		"container:b": {
 			API:   &APIPos{Since: 9, Streams: [2]StreamPos{{Time: 8, Seen: []uint64{1 << 63}}}},
 			Ahead: &Ahead{Output: 2, Pos: FilePos{Offset: 3}},

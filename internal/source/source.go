@@ -80,7 +80,8 @@ const (
 	LostDamaged = "damaged"
 	// LostRotated: generations were rotated away before they were seen; not known how many lines.
 	LostRotated = "rotated_away"
-	// LostCut: a file became shorter than what had been read; not known how many lines.
+	// LostCut: a file was cut, or cut and written anew; not known how many lines were written
+	// after it had been copied, or read.
 	LostCut = "file_cut"
 	// LostGap: the engine's log no longer has the last line that was delivered; whether there
 	// were others behind it that are gone too is not known.

@@ -13,9 +13,11 @@
 package tail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -57,9 +59,11 @@ type Log struct {
 	opt  Options
 
 	mu      sync.Mutex
+	target  string  // what the path led to, when it led anywhere the last time
 	queue   []*File // in writing order; the last is the newest known
 	closed  bool
 	damaged int // archives
+	cuts    int // of files, found by Resume
 	missed  int // times that the newest known generation was no longer found
 	letGo       // what the Keeper took away
 }
@@ -90,11 +94,24 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
+	fresh, found, err := l.walk(func(f *File) bool { return f.goesOn(pos) }, true)
+	cut := slices.ContainsFunc(fresh, func(f *File) bool { return !found && f.ID == pos.FileID })
+	if cut {
+		l.cuts++
+	}
 	if !found {
 		fresh = l.writtenAfter(fresh, after)
 		var older []*File
-		older, found = l.older(pos, after, fresh)
+		if older, found = l.older(pos, after, fresh); found {
+			first := older[len(older)-1].ID
+			fresh = slices.DeleteFunc(fresh, func(f *File) bool {
+				same := f.ID == first // a copy, from its start
+				if same {
+					f.close()
+				}
+				return same
+			})
+		}
 		fresh = append(fresh, older...)
 	}
 	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
@@ -103,8 +120,8 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 		fresh[last].close()
 		fresh = fresh[:last]
 	}
-	l.append(fresh)
-	return found || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
+	l.append(l.withoutCopies(fresh))
+	return found || cut || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
 }
 
 // Look opens the generations that came since the last look and tells whether there
@@ -207,7 +224,7 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 			if !older {
 				break
 			}
-			name = fmt.Sprintf("%s.%d", l.path, n)
+			name = fmt.Sprintf("%s.%d", l.real(), n)
 		}
 		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
 		if shortage(openErr) { // or what is behind a file that is left out would be taken for all
@@ -238,6 +255,18 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 		files = append(files, f)
 	}
 	return files, false, err
+}
+
+// real returns the path without symbolic links: older generations are beside the file that
+// it leads to. The caller holds the lock.
+func (l *Log) real() string {
+	if !l.opt.FollowSymlinks {
+		return l.path
+	}
+	if path, err := filepath.EvalSymlinks(l.path); err == nil {
+		l.target = path
+	}
+	return cmp.Or(l.target, l.path)
 }
 
 func (l *Log) claim(f *File) (ok bool) {

@@ -2,8 +2,10 @@ package tail
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,21 +40,28 @@ type sibling struct {
 // older returns the generations from the file of pos on that have other names than Look
 // knows, newest first, that file last if it is found: those that were rotated by date,
 // copies, and archives. A copy or an archive is the file that begins alike, is as long as
-// what was read, and was not written to before that; what has a name of the same kind, and
-// was written later, came after it. When there is none, what was written after the given
-// time came after it. known are those that were found otherwise.
+// what was read, and has what was read last in the same place; what has a name of the same
+// kind, and was written later, came after it. When there is none, what was written after
+// the given time came after it. known are those that were found otherwise.
 func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []*File, found bool) {
-	all := l.siblings()
-	first, at := l.first(all, pos, after)
-	later := func(s sibling) bool {
-		return s.written > after && strings.HasPrefix(filepath.Base(s.path), filepath.Base(l.path))
+	all, first, at := l.find(pos, after, known)
+	if first == nil {
+		path := l.real()
+		mine := func(s sibling) bool { return s.written > after && strings.HasPrefix(s.path, path) }
+		return l.take(all, mine, known), false
 	}
-	if first != nil {
-		oldest := all[at]
-		all, later = all[:at], func(s sibling) bool { return s.written > oldest.written && kind(s.path) == kind(oldest.path) }
-	}
+	return append(l.take(all[:at], all[at].precedes, known), first), true
+}
+
+// precedes tells whether a file of the same kind was written later.
+func (s sibling) precedes(o sibling) bool {
+	return o.written > s.written && kind(o.path) == kind(s.path)
+}
+
+// take opens and claims those that are wanted and not known.
+func (l *Log) take(all []sibling, wanted func(sibling) bool, known []*File) (files []*File) {
 	for _, s := range all {
-		if !later(s) || slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
+		if !wanted(s) || slices.ContainsFunc(known, func(f *File) bool { return f.is(s.id.Device, s.id.Inode) }) {
 			continue
 		}
 		f := l.open(s)
@@ -64,19 +73,36 @@ func (l *Log) older(pos *position.FilePos, after int64, known []*File) (files []
 			f.close()
 		}
 	}
-	if first != nil {
-		files = append(files, first)
-	}
-	return files, first != nil
+	return files
 }
 
-// first opens the file of pos, and tells which of all it is; nil when it is none.
-func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File, at int) {
+// find returns the siblings, and which of them is the file of pos, opened; nil when it is
+// none. It looks again when they were renamed or compressed meanwhile.
+func (l *Log) find(pos *position.FilePos, after int64, known []*File) (all []sibling, first *File, at int) {
+	for range 3 {
+		var moved bool
+		all, moved = l.siblings()
+		if first, at = l.first(all, pos, after, known); first != nil || !moved && !slices.ContainsFunc(all, sibling.moved) {
+			break
+		}
+	}
+	return all, first, at
+}
+
+// moved tells whether the file has not its name any more.
+func (s sibling) moved() bool {
+	var st unix.Stat_t
+	return unix.Lstat(s.path, &st) != nil || st.Ino != s.id.Inode
+}
+
+// first opens the file of pos, and tells which of all it is; nil when it is none. It is none
+// of those that are known, although one of them may have been it before it was cut.
+func (l *Log) first(all []sibling, pos *position.FilePos, after int64, known []*File) (f *File, at int) {
 	for at, s := range all {
 		if s.packed || s.id.Inode != pos.Inode {
 			continue
 		}
-		if f := l.open(s); f != nil && f.Same(pos) {
+		if f := l.open(s); f != nil && f.Same(pos) && f.intact(pos) {
 			return f, at
 		} else if f != nil {
 			f.close()
@@ -84,15 +110,15 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File,
 	}
 	for at := len(all) - 1; at >= 0 && pos.FingerprintLen > 0; at-- {
 		s := all[at]
-		if s.written < after || !l.begins(s, pos) {
+		if s.written < after && pos.Mark.Len == 0 || !l.begins(s, pos) {
 			continue
 		}
 		f := l.open(s)
 		if f == nil {
 			continue
 		}
-		if size, err := f.Size(); err == nil && size >= pos.Offset {
-			if s.packed {
+		if f.intact(pos) {
+			if s.packed && !slices.ContainsFunc(known, func(o *File) bool { return o.ID == pos.FileID }) {
 				f.ID = pos.FileID // its own says nothing of what it has
 			}
 			return f, at
@@ -103,12 +129,13 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64) (f *File,
 }
 
 // siblings returns the files beside the log whose names begin like its own, newest first.
-func (l *Log) siblings() (all []sibling) {
-	dir, base := filepath.Split(l.path)
+// moved tells that one lost its name meanwhile.
+func (l *Log) siblings() (all []sibling, moved bool) {
+	dir, base := filepath.Split(l.real())
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	for _, e := range entries {
 		if e.Name() == base || !strings.HasPrefix(e.Name(), stem) {
@@ -116,6 +143,7 @@ func (l *Log) siblings() (all []sibling) {
 		}
 		info, err := e.Info()
 		if err != nil || !info.Mode().IsRegular() {
+			moved = moved || errors.Is(err, fs.ErrNotExist)
 			continue
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
@@ -131,13 +159,21 @@ func (l *Log) siblings() (all []sibling) {
 			written: info.ModTime().UnixNano(), packed: packed,
 		})
 	}
+	beingWritten := func(s sibling) bool {
+		name, _ := unpacked(s.path)
+		return s.packed && slices.ContainsFunc(all, func(o sibling) bool { return o.path == name })
+	}
+	all = slices.DeleteFunc(slices.Clone(all), beingWritten)
 	slices.SortFunc(all, func(a, b sibling) int { return cmp.Or(cmp.Compare(b.written, a.written), cmp.Compare(a.path, b.path)) })
-	return all
+	return all, moved
 }
+
+// packers are the endings of archives.
+var packers = [...]string{".gz", ".zst"}
 
 // unpacked returns an archive's name without its ending; other names as they are.
 func unpacked(name string) (without string, packed bool) {
-	for _, ext := range []string{".gz", ".zst"} {
+	for _, ext := range packers {
 		if without, packed = strings.CutSuffix(name, ext); packed {
 			return without, true
 		}
@@ -156,16 +192,23 @@ func kind(path string) string {
 	}, name)
 }
 
-// open opens a sibling; nil when that cannot be done.
+// open opens a sibling, also if it was compressed since it was found; nil when that cannot
+// be done.
 func (l *Log) open(s sibling) *File {
 	if s.packed {
 		return l.unpack(s)
 	}
 	f, err := openFile(s.path, false, l.opt.Open)
-	if err != nil {
-		return nil
+	if err == nil {
+		return f
 	}
-	return f
+	for _, ext := range packers {
+		if _, statErr := os.Lstat(s.path + ext); statErr == nil && errors.Is(err, fs.ErrNotExist) && l.opt.Archives != nil {
+			s.path += ext
+			return l.unpack(s)
+		}
+	}
+	return nil
 }
 
 // begins tells whether a sibling has the first bytes that pos tells of.

@@ -12,12 +12,16 @@ import (
 )
 
 // ChunkSize is how much is read at once when a lot is there. It leaves some room in its
-// arena for text that is not as it stands in the file.
+// arena for text that is not as it stands in the file, and for a mark behind it.
 const ChunkSize = record.LargeArena - 2*record.SmallArena
 
 // Tailer reads a Log in order, as raw bytes; what a record is, its caller knows. All
 // its state is an offset: bytes that make no whole record yet are read again, so a
 // quiet log costs no buffer. It has one user at a time.
+//
+// A file that was cut (copytruncate) is read from its new beginning, whatever size it has
+// by then: each read looks, in the same call, at the last bytes of the one before. What was
+// not read yet is read from the copy that was made before.
 type Tailer struct {
 	Log *Log
 
@@ -32,7 +36,7 @@ type Tailer struct {
 	// Done has the files read to their end, and in Logs with a Claim those let go
 	// unread, since the caller last emptied it.
 	Done []position.FilePos
-	// Truncated counts files that became shorter than what had been read of them.
+	// Truncated counts how often a file was cut: emptied, or emptied and written anew.
 	Truncated int
 }
 
@@ -43,7 +47,11 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	t = &Tailer{Log: log}
 	if f := log.Current(); f != nil {
 		t.enter(f)
+		if pos != nil && f.ID == pos.FileID && t.pos.Offset == pos.Offset {
+			t.pos = *pos
+		}
 	}
+	t.Truncated = log.takeCuts()
 	return t, found, err
 }
 
@@ -72,7 +80,7 @@ func (t *Tailer) enter(f *File) {
 	t.at, t.pos, t.stalled = f, position.FilePos{}, 0
 	t.begun++
 	if f != nil {
-		t.pos.Offset = f.read.Load()
+		t.pos.FileID, t.pos.Offset = f.ID, f.read.Load()
 	}
 }
 
@@ -131,25 +139,29 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 		if err := t.follow(ctx); err != nil {
 			return nil, false, err
 		}
-		complete := t.Log.Superseded() || t.gone // asked before the size, or a last write could be missed
-		size, err := t.at.Size()
-		if errors.Is(err, errLetGo) {
+		complete := t.Complete() // asked before the size, or a last write could be missed
+		size, written, err := t.look()
+		switch {
+		case errors.Is(err, errLetGo):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, errCut):
+			t.startAgain()
+			continue
+		case err != nil:
 			return nil, false, err
-		}
-		if size < t.pos.Offset {
-			t.Truncated++
-			t.at.read.Store(0)
-			t.enter(t.at)
 		}
 		avail := size - t.pos.Offset
 		switch {
 		case avail > 0 && (complete || avail > t.stalled):
 			b, final, err := t.read(ctx, pool, min(avail, int64(max(want, ChunkSize))), complete, size)
-			if errors.Is(err, errLetGo) {
+			switch {
+			case errors.Is(err, errLetGo):
 				continue
+			case errors.Is(err, errCut):
+				t.startAgain()
+				continue
+			case err == nil:
+				t.pos.Written = written
 			}
 			return b, final, err
 		case avail == 0 && t.Log.Superseded():
@@ -199,6 +211,10 @@ func (t *Tailer) follow(ctx context.Context) error {
 	if f == nil {
 		return t.nothing()
 	}
+	if n := t.Log.cutAgain(f, 0); n > 0 {
+		t.Truncated += n
+		f = t.Log.Current()
+	}
 	t.enter(f)
 	return nil
 }
@@ -211,7 +227,7 @@ func (t *Tailer) nothing() error {
 }
 
 func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete bool, size int64) (*record.Batch, bool, error) {
-	b, err := pool.Get(ctx, int(n))
+	b, err := pool.Get(ctx, int(n)+markSize)
 	if err != nil {
 		return nil, false, err
 	}
@@ -220,7 +236,7 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 		return nil, false, errLetGo
 	}
 	t.lent = true
-	got, err := t.at.ReadAt(b.Arena[:n], t.pos.Offset)
+	got, err := t.readChecked(b.Arena[:n], b.Arena[n:n+markSize])
 	if err != nil {
 		t.giveBack()
 		b.Done(record.Delivered) // empty: only its memory goes back
@@ -250,6 +266,9 @@ func (t *Tailer) Stall(n int64) {
 // Resume has Fill return what was stalled, although no more is there.
 func (t *Tailer) Resume() { t.stalled = 0 }
 
+// Complete tells that nothing will be written any more to the file that is being read.
+func (t *Tailer) Complete() bool { return t.Log.Superseded() || t.gone }
+
 // Begun counts the files that were begun. While it stays the same, what Fill returns is of
 // one file.
 func (t *Tailer) Begun() int { return t.begun }
@@ -270,10 +289,16 @@ func (t *Tailer) Offset() int64 { return t.pos.Offset }
 
 // Pos returns the place of the byte that Fill returns next.
 func (t *Tailer) Pos() position.FilePos {
-	if t.at != nil {
-		t.at.Identify(&t.pos)
+	if t.at == nil {
+		return t.pos
 	}
-	return t.pos
+	seen := t.pos.Written
+	t.at.Identify(&t.pos)
+	pos := t.pos
+	if t.pos.Written = seen; seen != 0 {
+		pos.Written = seen // what was written later is not read
+	}
+	return pos
 }
 
 // Find searches from the given distance behind the present place on, with a function that
@@ -322,12 +347,13 @@ func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 	if t.at == nil {
 		return false, err
 	}
-	size, sizeErr := t.at.Size()
-	if errors.Is(sizeErr, errLetGo) {
+	st, statErr := t.at.stat()
+	if errors.Is(statErr, errLetGo) {
 		return true, err
 	}
-	if sizeErr != nil {
-		return false, sizeErr
+	if statErr != nil {
+		return false, statErr
 	}
-	return size-t.pos.Offset > t.stalled || size < t.pos.Offset || t.Log.Superseded(), err
+	cut := st.Size < max(t.pos.Offset, t.pos.Mark.End)
+	return cut || st.Size-t.pos.Offset > t.stalled || t.Log.Superseded(), err
 }

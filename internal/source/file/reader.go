@@ -278,21 +278,24 @@ func (r *Reader) begin(b *record.Batch, final bool) (ok bool, err error) {
 }
 
 // gap passes over NULs, which a file has where nothing was written, if there is text
-// behind them: else they may still be written over.
+// behind them or there will be none: else they may still be written over.
 func (r *Reader) gap(from int64) error {
+	complete := r.Complete()
 	at, found, err := r.Find(max(r.scanned, from), r.shaper.Encoding().Unit(), func(piece []byte) int {
 		return bytes.IndexFunc(piece, func(c rune) bool { return c != 0 })
 	})
 	if err != nil {
 		return err
 	}
-	if !found {
+	if !found && !complete {
 		r.scanned = at
 		r.Stall(at)
 		return nil
 	}
 	unit := int64(r.shaper.Encoding().Unit())
-	at -= at % unit
+	if found {
+		at -= at % unit
+	}
 	r.scanned = 0
 	r.opener.Stats.NULs.Add(at)
 	r.Consume(at)
@@ -339,6 +342,7 @@ func (r *Reader) count() {
 // long handles a line over max_line: its beginning is delivered once its end is
 // there, so that a restart in between neither splits nor repeats it.
 func (r *Reader) long(b *record.Batch, final bool) error {
+	final = final || r.Complete()
 	encoding := r.shaper.Encoding()
 	size := len(b.Arena) - len(b.Arena)%encoding.Unit()
 	at, found, err := r.Find(max(r.scanned, int64(size)), encoding.Unit(), func(piece []byte) int {

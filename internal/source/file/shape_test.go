@@ -126,6 +126,33 @@ func TestAGapIsPassedOver(t *testing.T) {
 	}
 }
 
+// A file that was rotated away may end in a gap, or within a line that is too long.
+func TestWhatNeverEndsEndsWithItsFile(t *testing.T) {
+	h, _ := shaped(t, func(*shape.Config) {})
+	h.opener.MaxLine = 1 << 20
+	for name, end := range map[string]func(){
+		"gap":  func() { h.must(os.Truncate(h.path("a.log"), 5<<20)) },
+		"line": func() { h.write("a.log", strings.Repeat("x", 5<<20)) },
+	} {
+		h.write("a.log", "one\n")
+		end()
+		r := h.open("a.log", position.Cursor{})
+		h.expect(r, "one")
+		h.rename("a.log", "a.log.1")
+		h.write("a.log", "two\n")
+		if name == "gap" {
+			h.expect(r, "two")
+		} else {
+			h.expect(r, strings.Repeat("x", 1<<20), "two")
+		}
+		r.Close()
+		h.must(os.Remove(h.path("a.log")))
+	}
+	if n := h.opener.Stats.NULs.Load(); n != 5<<20-4 {
+		t.Errorf("%d bytes were left out, want %d", n, 5<<20-4)
+	}
+}
+
 // An entry longer than what is read at once is one, up to its bounds.
 func TestALongEntryIsWhole(t *testing.T) {
 	h, _ := shaped(t, func(*shape.Config) {})
