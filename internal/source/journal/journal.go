@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -68,7 +67,6 @@ type Opener struct {
 	Labels  []string
 	MaxLine int
 	Stats   *Stats
-	Log     *slog.Logger
 }
 
 var _ source.Opener = (*Opener)(nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -42,7 +41,7 @@ func newRig(t *testing.T, choice Choice) *rig {
 	}
 	r := &rig{t: t, Opener: &Opener{
 		Pool: record.NewPool(64 << 20), Command: "journalctl", Choice: choice, Labels: []string{LabelUnit, LabelLevel},
-		MaxLine: 64 << 10, Stats: &Stats{}, Log: slog.New(slog.DiscardHandler),
+		MaxLine: 64 << 10, Stats: &Stats{},
 	}}
 	t.Cleanup(func() {
 		r.close()
