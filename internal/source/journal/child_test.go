@@ -89,15 +89,16 @@ func TestASuccessorGoesOnBehindTheLastEntry(t *testing.T) {
 	}
 }
 
-// A child that hangs, and does not care for signals that can be ignored.
+// A child that hangs in the middle of an entry, and does not care for signals that can be
+// ignored: the entry before is not held back, and it ends with the reader.
 func TestAStuckChildEndsWithTheReader(t *testing.T) {
 	r := newRig(t, Choice{})
-	r.Command = fake(t, "trap '' TERM INT HUP PIPE\n"+oneEntry+"printf '__CURSOR=c2\\n'\nwhile :; do sleep 0.01; done")
+	r.Command = fake(t, "trap '' TERM INT HUP PIPE\n"+strings.TrimSuffix(oneEntry, "'\n")+"__CURSOR=c2\\n'\nwhile :; do sleep 0.01; done")
+	began := time.Now()
 	r.read(1)
 	pid := r.reader.child.cmd.Process.Pid
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	began := time.Now()
 	if err := r.step(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
@@ -114,11 +115,11 @@ func TestAStuckChildEndsWithTheReader(t *testing.T) {
 	}
 }
 
-// orphanDir asks this program to be an agent that reads the journal there.
-const orphanDir = "LOG_CAPTURER_TEST_ORPHAN"
+// orphan asks this program to be an agent with that journalctl.
+const orphan = "LOG_CAPTURER_TEST_ORPHAN"
 
 func beAnAgentThatIsKilled() {
-	o := &Opener{Pool: record.NewPool(1 << 20), Command: "journalctl", Choice: Choice{Directory: os.Getenv(orphanDir), Priority: Least}, MaxLine: 1024, Stats: &Stats{}}
+	o := &Opener{Pool: record.NewPool(1 << 20), Command: os.Getenv(orphan), Choice: Choice{Priority: Least}, MaxLine: 1024, Stats: &Stats{}}
 	base := &record.Source{ID: "journal"}
 	base.Streams[record.OutputNone] = record.NewStream(nil, nil)
 	opened, err := o.Open(context.Background(), source.Target{Source: base}, position.Cursor{})
@@ -132,14 +133,13 @@ func beAnAgentThatIsKilled() {
 }
 
 func TestTheChildDiesWithAnAgentThatIsKilled(t *testing.T) {
-	var i imported
-	i.add(1, "MESSAGE", "one")
+	command := fake(t, oneEntry+"while :; do sleep 0.05; done") // the real one would see that nobody reads
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	agent := exec.CommandContext(t.Context(), program)
-	agent.Env = append(os.Environ(), orphanDir+"="+i.make(t))
+	agent.Env = append(os.Environ(), orphan+"="+command)
 	out, err := agent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

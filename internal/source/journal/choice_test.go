@@ -56,6 +56,37 @@ func TestEntriesOfEarlierBootsAreRead(t *testing.T) {
 	}
 }
 
+// Loki drops an entry that is like another one of the same time, and keeps one of two that
+// were read twice if their times are the same.
+func TestEqualTimesAreKeptApartTheSameEachTime(t *testing.T) {
+	var i imported
+	for n := range 6 {
+		i.n = n / 4 // the first four are of the same microsecond
+		i.add(1, "MESSAGE", "same", "PRIORITY", fmt.Sprint(n%3))
+	}
+	dir := i.make(t)
+	times := func(again bool) (out []int64) {
+		r := newRig(t, Choice{Directory: dir})
+		for n := range 6 {
+			if r.read(n + 1); again {
+				r.close()
+			}
+		}
+		for _, g := range r.got {
+			out = append(out, g.time)
+		}
+		return out
+	}
+	const first = 1_700_000_000_000_001_000
+	want := []int64{first, first + 1, first + 2, first + 3, first + 1000, first + 1001}
+	if diff := cmp.Diff(want, times(false)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want, times(true)); diff != "" {
+		t.Errorf("opened again after each entry: %s", diff)
+	}
+}
+
 func sameOrFatal(t *testing.T, r *rig) string {
 	t.Helper()
 	if r.at.Journal == nil || r.at.Journal.Cursor == "" {

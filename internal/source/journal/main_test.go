@@ -8,7 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(orphanDir) != "" {
+	if os.Getenv(orphan) != "" {
 		beAnAgentThatIsKilled()
 		return
 	}

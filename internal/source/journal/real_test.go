@@ -51,8 +51,19 @@ func TestEveryEntryComesOnceWhateverEndsTheReader(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	closed, killed := 0, 0
-	for next := 0; len(r.got) < entries; {
+	last := int64(0)
+	for next, seen := 0, 0; len(r.got) < entries; {
 		err := r.step(ctx)
+		for ; seen < len(r.got); seen++ {
+			g := r.got[seen]
+			if _, want := message(seen); g.text != want {
+				t.Fatalf("entry %d is %.80q, want %.80q", seen, g.text, want)
+			}
+			if g.time <= last {
+				t.Fatalf("entry %d is at %d, the one before at %d", seen, g.time, last)
+			}
+			last = g.time
+		}
 		if ctx.Err() != nil {
 			t.Fatalf("%d of %d entries were read", len(r.got), entries)
 		}
@@ -75,16 +86,6 @@ func TestEveryEntryComesOnceWhateverEndsTheReader(t *testing.T) {
 	}
 	r.close()
 	r.quiet(entries)
-	var last int64
-	for n, g := range r.got {
-		if _, want := message(n); g.text != want {
-			t.Fatalf("entry %d is %.80q, want %.80q", n, g.text, want)
-		}
-		if g.time <= last {
-			t.Fatalf("entry %d is at %d, the one before at %d", n, g.time, last)
-		}
-		last = g.time
-	}
 	if closed < 10 || killed < 10 || r.lost != 0 || r.Stats.Ended.Load() == 0 {
 		t.Errorf("closed %d times, killed %d, %d ended; %d losses were told", closed, killed, r.Stats.Ended.Load(), r.lost)
 	}
