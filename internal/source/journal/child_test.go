@@ -74,9 +74,9 @@ func TestASuccessorGoesOnBehindTheLastEntry(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r.read(1)
-	for range 2 {
-		if err := r.step(ctx); !errors.Is(err, errEnded) {
-			t.Fatal(err)
+	for _, want := range []error{errEnded, source.ErrIdle, errEnded} { // idle: the second one is at its place
+		if err := r.step(ctx); !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
 		}
 	}
 	text, err := os.ReadFile(asked)

@@ -177,13 +177,13 @@ func TestUnitsThatLiveForAMomentShareALabel(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	base := &record.Source{}
 	base.Streams[0] = record.NewStream(record.Labels{{Name: "job", Value: "x"}}, nil)
-	s := newSources(base, []string{LabelUnit}, Choice{Priority: Least})
+	s := newSources(base, []string{LabelUnit, LabelIdentifier}, Choice{Priority: Least})
 	keys := map[string]bool{}
 	for n := range 3 * maxKept {
-		e := entry{unit: fmt.Appendf(nil, "u%d.service", n), level: -1}
+		e := entry{unit: fmt.Appendf(nil, "u%d.service", n), identifier: fmt.Appendf(nil, "i%d", n), level: -1}
 		keys[s.of(&e).Streams[0].Key] = true
 	}
-	if len(keys) != maxStreams+1 || !keys[`{job="x", unit="other"}`] || len(s.made) > maxKept || len(s.keys) > maxStreams+1 {
+	if len(keys) != maxStreams+1 || !keys[`{identifier="other", job="x", unit="other"}`] || len(s.made) > maxKept || len(s.keys) > maxStreams+1 {
 		t.Errorf("%d streams, %d made, %d keys", len(keys), len(s.made), len(s.keys))
 	}
 }

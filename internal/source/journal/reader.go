@@ -20,8 +20,8 @@ import (
 const bufferSize = 64 << 10
 
 // Reader reads the journal. See source.Reader; it has one caller at a time. It waits in Next
-// for entries, and returns source.ErrIdle only when its place has moved without any: that is
-// to be kept, and Next called again.
+// for entries, and returns source.ErrIdle only when its place has moved without any, which is
+// to be kept, or when a journalctl has found its place; Next is then called again.
 type Reader struct {
 	source.Losses
 
@@ -39,7 +39,7 @@ type Reader struct {
 	since int64
 	known bool // the entry at the cursor is one that is chosen
 	check bool // the child's first entry should be that one
-	moved bool // the place changed without a batch
+	moved bool // source.ErrIdle is to be returned
 
 	entry   entry
 	holding bool // entry is still to be given out: as line, of src
@@ -178,6 +178,7 @@ func (r *Reader) read() error {
 	if r.check {
 		r.check = false
 		if sameEntry(e.cursor, r.at) {
+			r.moved = true // not really, but it is well
 			return nil
 		}
 		if r.known {

@@ -63,9 +63,9 @@ func (s *sources) of(e *entry) *record.Source {
 }
 
 func (s *sources) make(unit, identifier, host string, level int8) *record.Source {
-	stream := s.stream(unit, label(unit), identifier, host, level)
+	stream := s.stream([2]string{unit, label(unit)}, [2]string{identifier, identifier}, host, level)
 	if _, known := s.keys[stream.Key]; !known && len(s.keys) >= maxStreams {
-		stream = s.stream(unit, other, identifier, host, level)
+		stream = s.stream([2]string{unit, other}, [2]string{identifier, other}, host, level)
 	}
 	s.keys[stream.Key] = struct{}{}
 	src := *s.base
@@ -73,26 +73,29 @@ func (s *sources) make(unit, identifier, host string, level int8) *record.Source
 	return &src
 }
 
-func (s *sources) stream(unit, shown, identifier, host string, level int8) *record.Stream {
+// stream makes a stream. Of what may be a label with many values there are two: the name,
+// and the one that is shown where it is a label.
+func (s *sources) stream(unit, identifier [2]string, host string, level int8) *record.Stream {
 	all := s.base.Streams[record.OutputNone]
 	labels, metadata := slices.Clone(all.Labels), slices.Clone(all.Metadata)
-	add := func(name, value string) {
-		if slices.Contains(s.labels, name) {
-			labels = append(labels, record.Label{Name: name, Value: value})
-		} else {
-			metadata = append(metadata, record.Label{Name: name, Value: value})
+	add := func(name string, value [2]string) {
+		switch {
+		case !slices.Contains(s.labels, name):
+			metadata = append(metadata, record.Label{Name: name, Value: value[0]})
+		case value[0] != value[1]:
+			metadata = append(metadata, record.Label{Name: "full_" + name, Value: value[0]})
+			fallthrough
+		default:
+			labels = append(labels, record.Label{Name: name, Value: value[1]})
 		}
 	}
 	if host != "" {
 		labels = append(labels, record.Label{Name: "host", Value: host}) // instead of this host's
 	}
-	add(LabelUnit, shown)
+	add(LabelUnit, unit)
 	add(LabelIdentifier, identifier)
 	if level >= 0 {
-		add(LabelLevel, levels[level])
-	}
-	if shown != unit {
-		metadata = append(metadata, record.Label{Name: "full_unit", Value: unit})
+		add(LabelLevel, [2]string{levels[level], levels[level]})
 	}
 	return record.NewStream(labels, metadata)
 }
