@@ -77,7 +77,9 @@ func TestTheJournalIsCaptured(t *testing.T) {
 
 	// Off and on: another child goes on behind what was read.
 	a.turns(journalMonitor, false)
-	eventually(t, "the child's end", func() bool { return strings.Contains(a.get("/metrics"), `{kind="child",owner="agent/sources/journal/readers"} 0`) })
+	eventually(t, "the child's end", func() bool {
+		return strings.Contains(a.get("/metrics"), `{kind="child",owner="agent/sources/journal/readers"} 0`)
+	})
 	a.turns(journalMonitor, true)
 	eventually(t, "a second child", func() bool { return len(words(t, filepath.Join(dir, "pids"))) == 2 })
 	a.stop()

@@ -23,11 +23,13 @@ func TestMistakesInTheJournalsSettings(t *testing.T) {
 		"units":       {func(c *JournalConfig) { c.Units = []string{"ok", "a b", "", "--help/x", "[a"} }, []string{"units[1]", "units[2]", "units[3]", "units[4]"}},
 		"exclude":     {func(c *JournalConfig) { c.ExcludeUnits = []string{"a/b"} }, []string{"exclude_units[0]"}},
 		"identifiers": {func(c *JournalConfig) { c.Identifiers = []string{"", "a\x00"} }, []string{"identifiers[0]", "identifiers[1]"}},
-		"matches":     {func(c *JournalConfig) { c.Matches = []string{"+", "A=1", "+", "+", "b=2", "/usr/bin/x", "--rotate", "+"} }, []string{"matches[0]", "matches[3]", "matches[4]", "matches[5]", "matches[6]", "matches[7]"}},
-		"priority":    {func(c *JournalConfig) { c.Priority = "err" }, []string{"priority"}},
-		"labels":      {func(c *JournalConfig) { c.Labels = []string{"unit", "pid", "unit"} }, []string{"labels[1]", "labels[2]"}},
-		"paths":       {func(c *JournalConfig) { c.Directory, c.Journalctl = "journal", "" }, []string{"directory", "journalctl"}},
-		"max_line":    {func(c *JournalConfig) { c.MaxLine = 1 }, []string{"max_line"}},
+		"matches": {func(c *JournalConfig) {
+			c.Matches = []string{"+", "A=1", "+", "+", "b=2", "/usr/bin/x", "--rotate", "+"}
+		}, []string{"matches[0]", "matches[3]", "matches[4]", "matches[5]", "matches[6]", "matches[7]"}},
+		"priority": {func(c *JournalConfig) { c.Priority = "err" }, []string{"priority"}},
+		"labels":   {func(c *JournalConfig) { c.Labels = []string{"unit", "pid", "unit"} }, []string{"labels[1]", "labels[2]"}},
+		"paths":    {func(c *JournalConfig) { c.Directory, c.Journalctl = "journal", "" }, []string{"directory", "journalctl"}},
+		"max_line": {func(c *JournalConfig) { c.MaxLine = 1 }, []string{"max_line"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := DefaultJournalConfig()
