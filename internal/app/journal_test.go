@@ -12,11 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeJournal is a journalctl that notes its process and how it was called, has two entries,
-// or what is behind the first of them, and waits.
+// fakeJournal is a journalctl that notes, when it follows, its process and how it was called,
+// has two entries, or what is behind the first of them, and waits.
 const fakeJournal = `#!/bin/sh
-echo $$ >>DIR/pids
-echo "$@" >>DIR/calls
+case "$*" in
+*--follow*) echo $$ >>DIR/pids; echo "$@" >>DIR/calls ;;
+esac
 entry() { printf '__CURSOR=c%s\n__REALTIME_TIMESTAMP=170000000000000%s\nMESSAGE=%s\n_SYSTEMD_UNIT=%s.service\nPRIORITY=3\n\n' $1 $1 "$2" $3; }
 case "$*" in
 *--cursor=c2*) ;;

@@ -73,6 +73,7 @@ func TestASuccessorGoesOnBehindTheLastEntry(t *testing.T) {
 	r.Command = fake(t, `echo "$@" >>`+asked+"\n"+oneEntry+"printf '__CURSOR=c2\\n__REALTIME_TIME'\n")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	r.open().behind = 100 * 365 * 24 * time.Hour // its entries are old, and it is not
 	r.read(1)
 	for _, want := range []error{errEnded, source.ErrIdle, errEnded} { // idle: the second one is at its place
 		if err := r.step(ctx); !errors.Is(err, want) {

@@ -213,3 +213,20 @@ func TestLongEntriesAreCutAndThoseWithoutAMessageLeftOut(t *testing.T) {
 		t.Error(diff, r.Stats.Truncated.Load(), r.Stats.Silent.Load())
 	}
 }
+
+// A reader that is left, and goes on, has what it held back once.
+func TestWhatIsHeldWhenAReaderIsLeftComesOnce(t *testing.T) {
+	var i imported
+	for n := range 5 {
+		i.add(1, "MESSAGE", fmt.Sprint(n), "_SYSTEMD_UNIT", fmt.Sprintf("u%d.service", n))
+	}
+	r := newRig(t, Choice{Directory: i.make(t)})
+	for n := range 5 {
+		r.read(n + 1)
+		r.reader.Leave()
+	}
+	r.quiet(5)
+	if diff := cmp.Diff([]string{"0", "1", "2", "3", "4"}, texts(r.got)); diff != "" || r.lost != 0 {
+		t.Error(diff, r.lost)
+	}
+}

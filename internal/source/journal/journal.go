@@ -76,7 +76,7 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 	if t.Source == nil || o.MaxLine <= 0 {
 		return nil, errors.New("open the journal: there is no source or no max_line; this is a bug")
 	}
-	r := &Reader{opener: o, sources: newSources(t.Source, o.Labels, o.Choice), choice: o.Choice.hash()}
+	r := &Reader{opener: o, sources: newSources(t.Source, o.Labels, o.Choice), choice: o.Choice.hash(), behind: behind}
 	r.text.ShowNULs = true
 	switch {
 	case from.Journal != nil:
@@ -95,17 +95,18 @@ const fields = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,UNIT,_PID,_HOST
 
 // args returns journalctl's arguments: to read from the entry at a cursor on, that one
 // included, or, without a cursor, from since on, in µs since the epoch, 0 = from the start.
+// It ends with the last entry there is unless it follows.
 //
 // The entry at the cursor is asked for as well, since it tells whether it is still there:
 // --after-cursor goes on silently at the nearest one. And --merge is there because --follow
 // alone reads this boot's entries only, from systemd 251 on.
-func (c Choice) args(cursor []byte, since int64) []string {
-	args := []string{
-		"--quiet", "--no-pager", "--follow", "--no-tail", "--merge", "--output=export", "--output-fields=" + fields,
-		"--priority=0.." + strconv.Itoa(c.Priority),
+func (c Choice) args(cursor []byte, since int64, follow bool) []string {
+	args := []string{"--quiet", "--no-pager", "--merge", "--output=export", "--output-fields=" + fields}
+	if follow {
+		args = append(args, "--follow", "--no-tail")
 	}
-	if c.Priority >= Least { // of those without one too
-		args = args[:len(args)-1]
+	if c.Priority < Least { // else those without one too
+		args = append(args, "--priority=0.."+strconv.Itoa(c.Priority))
 	}
 	if c.Directory != "" {
 		args = append(args, "--directory="+c.Directory)

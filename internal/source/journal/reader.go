@@ -41,6 +41,10 @@ type Reader struct {
 	check bool // the child's first entry should be that one
 	moved bool // source.ErrIdle is to be returned
 
+	behind time.Duration
+	looked time.Time // see look
+	told   bool
+
 	entry   entry
 	holding bool // entry is still to be given out: as line, of src
 	line    []byte
@@ -69,11 +73,12 @@ func (r *Reader) Update(source.Target) {}
 // Close implements source.Reader: it ends journalctl.
 func (r *Reader) Close() { r.Leave() }
 
-// Leave ends journalctl; the next call of Next starts another one.
+// Leave ends journalctl; the next call of Next starts another one, which brings again what
+// was not given out.
 func (r *Reader) Leave() {
 	if r.child != nil {
 		_ = r.child.close()
-		r.child, r.failure = nil, nil
+		r.child, r.failure, r.holding = nil, nil, false
 	}
 }
 
@@ -94,6 +99,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 			return nil, err
 		}
 	}
+	r.look(ctx)
 	defer context.AfterFunc(ctx, r.child.interrupt)()
 	b, err := r.batch(ctx)
 	switch {
@@ -157,7 +163,7 @@ func (r *Reader) idle() error {
 
 // start starts journalctl where reading goes on.
 func (r *Reader) start(ctx context.Context) error {
-	c, err := startChild(ctx, r.opener.Command, r.opener.Choice.args(r.at, r.since), &r.opener.Stats.Children)
+	c, err := startChild(ctx, r.opener.Command, r.opener.Choice.args(r.at, r.since, true), &r.opener.Stats.Children)
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,51 @@ func TestACursorThatIsGoneIsTold(t *testing.T) {
 	}
 }
 
+// A reader that is held up, by a sink that is down, while the journal is vacuumed: its child
+// goes on behind the gap without a word.
+func TestAGapBeforeAReaderThatIsHeldUpIsTold(t *testing.T) {
+	j := harness.NewJournal(t)
+	choice := Choice{Directory: j.Dir(), Identifiers: []string{"x"}}
+	r := newRig(t, choice)
+	sent := 0
+	send := func(n int) {
+		for range n {
+			j.Send(t, "SYSLOG_IDENTIFIER", "x", "MESSAGE", fmt.Sprintf("%d %s", sent, strings.Repeat("x", 1000)))
+			sent++
+		}
+		newRig(t, choice).read(sent) // it is written
+	}
+	send(1000) // more than the pipe and the buffers take
+	r.open().behind = 0
+	r.read(1)
+	r.reader.looked = time.Time{}
+	if err := r.step(t.Context()); err != nil || r.lost != 0 {
+		t.Fatalf("%v, %d losses", err, r.lost)
+	}
+	j.Rotate(t)
+	send(100)
+	j.Rotate(t)
+	j.Vacuum(t)
+	j.Send(t, "SYSLOG_IDENTIFIER", "x", "MESSAGE", "the end")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for r.got[len(r.got)-1].text != "the end" {
+		r.reader.looked = time.Time{} // each time, and it is told once
+		if err := r.step(ctx); err != nil && !errors.Is(err, source.ErrIdle) {
+			t.Fatal(err)
+		}
+	}
+	for n, g := range r.got[:len(r.got)-1] {
+		if !strings.HasPrefix(g.text, fmt.Sprint(n, " ")) {
+			t.Fatalf("entry %d is %.20q", n, g.text)
+		}
+	}
+	if len(r.got) > 1001 || r.lost != 1 {
+		t.Errorf("%d entries, %d losses", len(r.got), r.lost)
+	}
+	t.Logf("%d of the first 1,000 entries were read", len(r.got)-1)
+}
+
 // By other settings the entry at the cursor may be left out: that is no loss.
 func TestOtherSettingsAreNoLoss(t *testing.T) {
 	j := harness.NewJournal(t)
