@@ -25,7 +25,7 @@ demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it 
 	@exec bin/demo -agent bin/log_capturer
 
 test: ## Run all tests, with a real Docker engine and a real Loki; ARGS="-run X" is passed on
-	@scripts/setup cc engine logrotate loki podman prometheus strace
+	@scripts/setup cc engine journal logrotate loki podman prometheus strace
 	@scripts/test $(ARGS)
 
 build: ## Build bin/log_capturer, static

@@ -123,6 +123,7 @@ var allowed = map[string][]string{
 	"source/jsonfile":   {"join", "ledger", "replay", "record", "position", "source", "tail"},
 	"shape":             {"charset", "format/cri", "format/syslog", "format/timestamp", "multiline", "record", "units"},
 	"source/file":       {"ledger", "record", "position", "shape", "source", "tail"},
+	"source/journal":    {"charset", "ledger", "position", "record", "source"},
 	"source/dockerapi":  {"join", "ledger", "replay", "record", "position", "source", "docker", "task"},
 	"docker":            {"record", "ledger"},
 	"docker/dockertest": {"docker"},

@@ -38,6 +38,9 @@ func (a *agent) buildMonitors(hostname string) error {
 			return err
 		}
 	}
+	if a.cfg.JournalMonitor.Enabled {
+		a.buildJournal(hostname)
+	}
 	if a.cfg.FileMonitor.Enabled {
 		return a.buildFiles(hostname)
 	}
@@ -64,7 +67,7 @@ func (a *agent) buildContainers(hostname string) error {
 	if cfg.Streams.RotationInterval > 0 {
 		api.Turns = dockerapi.NewTurns(cfg.Streams.RotationInterval.Std())
 	}
-	p := a.newPool("containers", found, map[source.Mode]source.Opener{
+	p := a.newPool("containers", found.Forget, map[source.Mode]source.Opener{
 		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper},
 		source.Stream: api,
 	})
@@ -155,7 +158,7 @@ func (a *agent) buildFiles(hostname string) error {
 	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
-	deps := a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener})
+	deps := a.newPool("files", found.Forget, map[source.Mode]source.Opener{source.File: opener})
 	deps.MaxOpen = cfg.MaxOpen
 	p := pool.New(deps)
 	a.fileMetrics(p, stats, keeper)
@@ -275,10 +278,10 @@ func ownFiles(cfg Config) (globs []string) {
 	return globs
 }
 
-func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) pool.Deps {
+func (a *agent) newPool(name string, forget func(id string), openers map[source.Mode]source.Opener) pool.Deps {
 	return pool.Deps{
 		Name: name, Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
-		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
+		Watcher: a.watcher, Workers: workers, Forget: forget,
 		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
 		Lost: a.metrics.Lost,
 		Log:  a.log.With("monitor", name),

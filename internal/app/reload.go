@@ -41,6 +41,7 @@ func fixed() []string {
 		"container_monitor.poll_interval", "container_monitor.streams.rotation_interval",
 		"file_monitor.enabled", "file_monitor.max_line", "file_monitor.rules",
 		"file_monitor.encoding", "file_monitor.format", "file_monitor.timestamp", "file_monitor.multiline", "file_monitor.partial",
+		"journal_monitor",
 	}
 }
 

@@ -12,6 +12,8 @@ type Decoder struct {
 	Encoding Encoding
 	Invalid  int64 // bytes, or halves of surrogate pairs, that are no text
 	NULs     int64 // bytes of NULs that were left out
+	// ShowNULs has them shown as \x00, as bytes that are no text: for lines that are not a file's.
+	ShowNULs bool
 }
 
 // Line decodes a line, without its newline. The text is part of line when nothing had to be
@@ -20,7 +22,9 @@ type Decoder struct {
 // caller's, so that nothing is allocated for a line.
 func (d *Decoder) Line(line, buf []byte) (text, out []byte) {
 	if d.Encoding == UTF8 {
-		line = d.strip(line)
+		if !d.ShowNULs {
+			line = d.strip(line)
+		}
 		if utf8.Valid(line) && bytes.IndexByte(line, 0) < 0 {
 			return bytes.TrimSuffix(line, []byte("\r")), buf
 		}
@@ -127,7 +131,7 @@ const hex = "0123456789abcdef"
 
 // other takes a byte that is no text.
 func (d *Decoder) other(buf []byte, c byte) []byte {
-	if c == 0 {
+	if c == 0 && !d.ShowNULs {
 		d.NULs++
 		return buf
 	}

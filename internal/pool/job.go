@@ -213,10 +213,10 @@ func sameContainer(a, b *source.Container) bool {
 	return a.Running == b.Running && a.Started.Equal(b.Started) && a.Exit == b.Exit && a.Name == b.Name
 }
 
-// as returns a target as it is told to a reader of the given mode. A log that is read
-// through the API cannot be held up, whatever its source says.
+// as returns a target as it is told to a reader of the given mode. A container's log that is
+// read through the API cannot be held up, whatever its source says.
 func (j *job) as(t source.Target, mode source.Mode) source.Target {
-	if t.Source.CanWait && mode != source.File {
+	if t.Source.CanWait && mode != source.File && t.Container != nil {
 		s := *t.Source
 		s.CanWait = false
 		t.Source = &s

@@ -6,12 +6,14 @@
 // workers as well, but for those that hold one of the slots for follow streams: these
 // have a goroutine each. A reader that fails, or a batch of which was not delivered, is
 // opened again from the last acknowledged cursor; one whose file cannot be read any
-// more goes on through the API, and returns.
+// more goes on through the API, and returns. What is no container and is followed, systemd's
+// journal, has a slot as well, and can be held up.
 //
 // The pool owns the readers, and the cursors' way from a reader to the store.
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -53,7 +55,7 @@ const (
 	looksPerSweep = 1000
 	// maxPause bounds the pause after a failure to open or read.
 	maxPause = 30 * time.Second
-	// Pollers is how many containers are polled at the same time.
+	// Pollers is how many containers are polled at the same time, unless Deps says it.
 	Pollers = 8
 )
 
@@ -93,6 +95,8 @@ type Deps struct {
 	MaxOpen int
 	// Streams is how many containers are followed at most; the others are polled.
 	Streams int
+	// Pollers is how many at the same time; 0 = the constant.
+	Pollers int
 	// PollInterval is how long one of those waits between two polls.
 	PollInterval time.Duration
 	// Forget tells discovery that a gone target is done with.
@@ -144,7 +148,9 @@ func New(d Deps) *Pool {
 // a file without a name: nobody could open it again. It blocks until all goroutines
 // beneath it have ended.
 func (p *Pool) Run(ctx context.Context) {
-	p.files.start("file")
+	if p.Openers[source.File] != nil {
+		p.files.start("file")
+	}
 	if p.Openers[source.Stream] != nil {
 		p.polls.start("poll")
 	}
@@ -173,7 +179,7 @@ func (p *Pool) Ready(scope *task.Scope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readers, p.closed = scope.Child("readers"), false
-	p.files, p.polls = newCrew(p, max(p.Workers, 1)), newCrew(p, Pollers)
+	p.files, p.polls = newCrew(p, max(p.Workers, 1)), newCrew(p, cmp.Or(p.Deps.Pollers, Pollers))
 	p.later, p.blocked = nil, nil
 	p.resting.order.Init()
 	clear(p.slots.holders)

@@ -194,7 +194,7 @@ func (j *job) hand(ctx context.Context, b *record.Batch) error {
 
 // rest decides how a log that has nothing more to read is woken.
 func (j *job) rest(busy bool) again {
-	if c := j.cursor(); c.File != nil && c.File.FileID != (position.FileID{}) || c.File == nil && j.tracker.Read().IsZero() {
+	if c := j.cursor(); c.File != nil && c.File.FileID != (position.FileID{}) || c.File == nil && j.tracker.Read().IsZero() || c.Journal != nil {
 		j.tracker.Advance(c)
 	}
 	if r, ok := j.reader.(pausing); ok {
