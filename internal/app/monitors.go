@@ -68,7 +68,9 @@ func (a *agent) buildContainers(hostname string) error {
 		api.Turns = dockerapi.NewTurns(cfg.Streams.RotationInterval.Std())
 	}
 	p := a.newPool("containers", found.Forget, map[source.Mode]source.Opener{
-		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper},
+		source.File: &jsonfile.Opener{
+			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: &tail.Archives{Dir: a.cfg.DataDir},
+		},
 		source.Stream: api,
 	})
 	p.Streams, p.PollInterval = cfg.Streams.Max, cfg.PollInterval.Std()

@@ -43,6 +43,9 @@ type Opener struct {
 	Early *tail.Early
 	// Keeper, if set, bounds what is held of rotated-away generations.
 	Keeper *tail.Keeper
+	// Archives, if set, lets generations be read that the engine has compressed while the
+	// agent was down.
+	Archives *tail.Archives
 }
 
 // LogName returns the name of a container's json-file in its directory, which is
@@ -52,7 +55,7 @@ func LogName(dir string) string { return dir + "-json.log" }
 // Open implements source.Opener. The reader holds descriptors of all generations that
 // are not yet read, from now on.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
-	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Keeper: o.Keeper, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Keeper: o.Keeper, Archives: o.Archives, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, max(from.Last[record.Stdout], from.Last[record.Stderr]))
 	if err != nil {
 		log.Close()
@@ -210,6 +213,7 @@ func (r *Reader) count() {
 	r.Add(source.LostCut, int64(r.Tailer.Truncated))
 	r.Tailer.Truncated, r.Tailer.Done = 0, r.Tailer.Done[:0]
 	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
+	r.Add(source.LostDamaged, int64(r.Log.TakeDamaged()))
 	if generations, lines := r.TakeLetGo(); generations > 0 {
 		r.Add(source.LostHeld, max(lines, 1))
 	}
