@@ -155,7 +155,11 @@ func newRig(t *testing.T, m mode) *rig {
 	if err := os.WriteFile(r.conf, fmt.Appendf(nil, "%s {\n\trotate 1000\n\t%s\n}\n", log, directives), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.daemon = startDaemon(t, log, reopened, m.reopen)
+	pace := float64(gentle)
+	if _, many := rotations(t); many {
+		pace = rate
+	}
+	r.daemon = startDaemon(t, log, reopened, m.reopen, pace)
 	if m.link {
 		link := filepath.Join(t.TempDir(), "current.log")
 		if err := os.Symlink(log, link); err != nil {
@@ -209,7 +213,7 @@ func (r *rig) turn(n int) int {
 	if r.mode.agent != stays {
 		r.downs++
 		r.agent.Start(r)
-		r.caughtUp(r.tally.Of(id) + rate/10)
+		r.caughtUp(r.tally.Of(id) + gentle/10)
 	}
 	return n
 }
@@ -250,7 +254,7 @@ func (r *rig) count() {
 		ledger.Expect(id, 1, wrote)
 	}
 	var report *harness.Report
-	harness.Eventually(r, 30*time.Second, "all lines", func() (bool, string) {
+	harness.Eventually(r, 2*time.Minute, "all lines", func() (bool, string) {
 		report = r.tally.Check(ledger)
 		return report.Lost.N == 0, fmt.Sprintf("%+v", report.Lost)
 	})

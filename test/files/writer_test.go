@@ -18,14 +18,16 @@ import (
 )
 
 const (
-	id   = "daemon"
-	rate = 20_000 // lines a second
+	id = "daemon"
+	// Lines a second: where figures are wanted, and where other tests run beside.
+	rate, gentle = 20_000, 4_000
 )
 
 // daemon writes lines to a log, appending, and opens it again at a signal, as daemons do;
 // reopened is a file that it then makes.
 type daemon struct {
 	path, reopened string
+	rate           float64
 	signals        chan os.Signal
 	stop           chan struct{}
 	done           sync.WaitGroup
@@ -33,9 +35,9 @@ type daemon struct {
 	err            error // to be read when it is stopped
 }
 
-func startDaemon(t *testing.T, path, reopened string, reopen os.Signal) *daemon {
+func startDaemon(t *testing.T, path, reopened string, reopen os.Signal, rate float64) *daemon {
 	t.Helper()
-	d := &daemon{path: path, reopened: reopened, signals: make(chan os.Signal, 1), stop: make(chan struct{})}
+	d := &daemon{path: path, reopened: reopened, rate: rate, signals: make(chan os.Signal, 1), stop: make(chan struct{})}
 	signal.Notify(d.signals, reopen)
 	d.done.Go(func() { d.err = d.run() })
 	return d
@@ -76,7 +78,7 @@ func (d *daemon) run() error {
 				return err
 			}
 		case now := <-tick.C:
-			for due := int64(now.Sub(start).Seconds() * rate); n < due; d.lines.Store(n) {
+			for due := int64(now.Sub(start).Seconds() * d.rate); n < due; d.lines.Store(n) {
 				text = text[:0]
 				for range min(due-n, 10) {
 					n++
