@@ -13,7 +13,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench scenarios load soak endure leaks crash sim clean
+.PHONY: help demo test build lint bench scenarios load soak endure leaks crash rotate sim clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it 
 	@exec bin/demo -agent bin/log_capturer
 
 test: ## Run all tests, with a real Docker engine and a real Loki; ARGS="-run X" is passed on
-	@scripts/setup cc engine loki podman prometheus strace
+	@scripts/setup cc engine journal logrotate loki podman prometheus strace
 	@scripts/test $(ARGS)
 
 build: ## Build bin/log_capturer, static
@@ -62,6 +62,10 @@ leaks: ## Plant leaks and see that each is found, and that load up and down ten 
 crash: ## Break the disk beneath spool, positions and dead letters in every way there is; REPORT=FILE gets a table
 	@scripts/setup strace
 	LOG_CAPTURER_CRASH=full $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/crash $(ARGS)
+
+rotate: ## Have the real logrotate rotate a busy log in every mode, 50 times each (ROTATIONS=50), and count; REPORT=FILE gets a table
+	@scripts/setup logrotate
+	LOG_CAPTURER_ROTATIONS=$(or $(ROTATIONS),50) $(if $(REPORT),LOG_CAPTURER_RESULTS=$(abspath $(REPORT))) go test -count=1 -timeout 60m -v ./test/files -run TestLogrotate $(ARGS)
 
 sim: ## Simulate the agent's core through days of faults, with fresh seeds; SIM=10m is how long, LOG_CAPTURER_SEED repeats one
 	go test -count=1 -timeout 0 -v ./test/sim -run TestADayOfTrouble $(ARGS) -args $(if $(LOG_CAPTURER_SEED),,-wall $(or $(SIM),1m))

@@ -81,6 +81,7 @@ type agent struct {
 	truncated []tally
 	statuses  []func() []source.Status
 	reports   []func() // bring the board up to date
+	keepers   []keeper
 
 	root, sources, delivery, serving *task.Scope
 }

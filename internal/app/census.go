@@ -161,12 +161,12 @@ func componentOf(owner string) string {
 		return "sink." + name
 	}
 	for _, of := range []struct{ prefix, component string }{
-		{containersScope, containerMonitor}, {filesScope, fileMonitor},
+		{containersScope, containerMonitor}, {filesScope, fileMonitor}, {journalScope, journalMonitor},
 		{canaryOwner, canaryComponent}, {"agent/serving", "server"},
 		{"internal/discover.(*Files)", fileMonitor},
 		{"internal/docker", containerMonitor}, {"internal/discover", containerMonitor},
 		{"internal/source/dockerapi", containerMonitor}, {"internal/source/jsonfile", containerMonitor},
-		{"github.com/moby/", containerMonitor}, {"internal/source/file", fileMonitor},
+		{"github.com/moby/", containerMonitor}, {"internal/source/file", fileMonitor}, {"internal/source/journal", journalMonitor},
 		{"internal/canary", "canary"}, {"internal/httpapi", "server"}, {"internal/sink", "sinks"},
 	} {
 		if strings.HasPrefix(owner, of.prefix) {

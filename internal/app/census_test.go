@@ -7,6 +7,7 @@ func TestAnOwnerAndAFunctionBelongToAComponent(t *testing.T) {
 	for owner, want := range map[string]string{
 		"agent/sources/containers/readers/stream": "container_monitor",
 		"agent/sources/files/pool":                "file_monitor",
+		"agent/sources/journal/readers/stream":    "journal_monitor",
 		"agent/sources/canary/run":                "canary",
 		"agent/delivery/sinks/my/lane":            "sink.my",
 		"agent/serving/http":                      "server",

@@ -37,6 +37,7 @@ type Config struct {
 	Server           httpapi.Config           `yaml:"server" jsonschema_description:"The agent's HTTP server."`
 	ContainerMonitor discover.ContainerConfig `yaml:"container_monitor" jsonschema_description:"Which containers are captured, and how."`
 	FileMonitor      discover.FileConfig      `yaml:"file_monitor" jsonschema_description:"Which log files are captured."`
+	JournalMonitor   discover.JournalConfig   `yaml:"journal_monitor" jsonschema_description:"Which entries of systemd's journal are captured."`
 	Dispatcher       dispatch.Config          `yaml:"dispatcher" jsonschema_description:"What may be in flight, and what happens while a sink does not take it."`
 	Canary           canary.Config            `yaml:"canary" jsonschema_description:"An entry of the agent's own, with the label job=log_capturer_canary, that shows that the way to each sink is open."`
 	LeakWatch        leak.Config              `yaml:"leak_watch" jsonschema_description:"The agent watches what it holds itself, and tells when something grows that should not."`
@@ -59,6 +60,7 @@ func DefaultConfig() Config {
 		Server:           httpapi.DefaultConfig(),
 		ContainerMonitor: discover.DefaultContainerConfig(),
 		FileMonitor:      discover.DefaultFileConfig(),
+		JournalMonitor:   discover.DefaultJournalConfig(),
 		Dispatcher:       dispatch.DefaultConfig(),
 		Canary:           canary.DefaultConfig(),
 		LeakWatch:        leak.DefaultConfig(),
@@ -120,6 +122,7 @@ func (c Config) Validate() []units.FieldError {
 	}{
 		{"container_monitor.max_line", c.ContainerMonitor.MaxLine},
 		{"file_monitor.max_line", c.FileMonitor.MaxLine},
+		{"journal_monitor.max_line", c.JournalMonitor.MaxLine},
 	} {
 		if limit.size > c.Dispatcher.Memory && len(c.Dispatcher.Validate()) == 0 {
 			errs = append(errs, units.Errorf(limit.path, "%s is more than dispatcher.memory (%s); expected at most that", limit.size, c.Dispatcher.Memory))
@@ -235,7 +238,7 @@ type BuildInfo struct {
 
 // Features lists what this build can do.
 func Features() []string {
-	features := []string{"containers:file", "containers:stream", "containers:poll", "files"}
+	features := []string{"containers:file", "containers:stream", "containers:poll", "files", "journal"}
 	for _, typ := range SinkTypes() {
 		features = append(features, "sink:"+typ)
 	}

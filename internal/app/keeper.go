@@ -21,17 +21,18 @@ const (
 	leastHeld = 8
 )
 
-// keeper bounds the rotated-away json-files that are held.
+// keeper bounds the rotated-away files of a monitor that are held.
 type keeper struct {
 	*tail.Keeper
-	grown chan struct{}
-	also  func() // is called as often
+	monitor string
+	grown   chan struct{}
+	also    func() // is called as often
 	// tickers are those that run.
 	tickers *ledger.Account
 }
 
-func (a *agent) newKeeper(maxBytes int64, also func()) keeper {
-	k := keeper{&tail.Keeper{MaxBytes: maxBytes}, make(chan struct{}, 1), also, new(ledger.Account)}
+func (a *agent) newKeeper(monitor string, maxBytes units.Size, also func()) keeper {
+	k := keeper{&tail.Keeper{MaxBytes: int64(maxBytes)}, monitor, make(chan struct{}, 1), also, new(ledger.Account)}
 	if limit := descriptorLimit(); limit > 0 {
 		k.MaxFiles = max(leastHeld, int(min(limit/heldShare, 1<<20)))
 	}
@@ -41,6 +42,7 @@ func (a *agent) newKeeper(maxBytes int64, also func()) keeper {
 		default:
 		}
 	}
+	a.keepers = append(a.keepers, k)
 	return k
 }
 
@@ -59,17 +61,25 @@ func (k keeper) run(ctx context.Context) {
 	}
 }
 
-// report tells health what is held, and whether something had to be let go.
-func (k keeper) report(board *health.Board) func() {
-	return func() {
+// reportHeld tells health whether something had to be let go.
+func (a *agent) reportHeld() {
+	status, reason := health.Healthy, ""
+	for _, k := range a.keepers {
+		if last := k.LastLetGo(); last.IsZero() || time.Since(last) >= letGoShows {
+			continue
+		}
 		_, bytes := k.Held()
 		generations, lines := k.LetGo()
-		if last := k.LastLetGo(); !last.IsZero() && time.Since(last) < letGoShows {
-			board.Set("held_files", health.Degraded, fmt.Sprintf(
-				"%d rotated-away json-files were let go unread, %d lines are lost; %s are held, of %s: deliver faster, or raise container_monitor.held.max_bytes",
-				generations, lines, units.Size(bytes), units.Size(k.Bound())))
-			return
-		}
-		board.Set("held_files", health.Healthy, "")
+		status, reason = health.Degraded, fmt.Sprintf(
+			"%d rotated-away files were let go unread, %d lines are lost; %s are held, of %s: deliver faster, or raise %s.held.max_bytes",
+			generations, lines, units.Size(bytes), units.Size(k.Bound()), k.monitor)
 	}
+	a.board.Set("held_files", status, reason)
+}
+
+// heldMetrics are those of a keeper, whose names begin with prefix.
+func (a *agent) heldMetrics(prefix, files string, k keeper) {
+	a.one(gauge, prefix+"_held_files", "Rotated-away "+files+" that are held open until they are read.", func() float64 { n, _ := k.Held(); return float64(n) })
+	a.one(gauge, prefix+"_held_bytes", "Disk space that only the agent's descriptors of removed "+files+" keep.", func() float64 { _, n := k.Held(); return float64(n) })
+	a.one(gauge, prefix+"_held_max_bytes", "The most of that: "+k.monitor+".held.max_bytes.", func() float64 { return float64(k.Bound()) })
 }

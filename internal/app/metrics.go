@@ -2,6 +2,7 @@ package app
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,12 @@ func (a *agent) registerMetrics() {
 	a.perSink(gauge, "sink_queue_bytes", "Memory of the batches that wait for the sink or are being sent.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryBytes) })
 	a.perSink(gauge, "sink_spool_bytes", "Size of the sink's spool on disk.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolBytes) })
 	a.perSink(gauge, "sink_spool_max_bytes", "The most that the sink's spool takes on disk: dispatcher.spool.max_bytes.", func(l *dispatch.Lane) float64 { return float64(l.SpoolMax()) })
+	a.one(counter, "watch_overflows_total", "Times that inotify lost events, since more came than were read; every log is looked at then.", func() float64 {
+		if a.watcher == nil {
+			return 0
+		}
+		return float64(a.watcher.Overflows.Load())
+	})
 	a.perSink(gauge, "lines_in_flight", "Lines in memory that the sink has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().MemoryLines) })
 	a.perSink(gauge, "lines_spooled", "Lines in the sink's spool that it has not accepted.", func(l *dispatch.Lane) float64 { return float64(l.Stats().SpoolLines) })
 	a.perSink(gauge, "sink_lag_seconds", "Age of the oldest entry that the sink has not accepted; 0 when there is none.", func(l *dispatch.Lane) float64 {
@@ -224,9 +231,7 @@ func (a *agent) containerMetrics(c containerParts) {
 	a.one(counter, "container_log_searches_total", "Logs for which the engine had to search for a timestamp from the start, because the last records did not reach back far enough.", func() float64 { return float64(c.streams.Full.Load()) })
 	a.one(counter, "container_stream_repeats_total", "Records that came again and were dropped.", func() float64 { return float64(c.streams.Repeats.Load()) })
 	a.one(counter, "container_stream_late_lines_total", "Lines that the engine had left out of a stream, and that were delivered when it was replaced.", func() float64 { return float64(c.streams.Late.Load()) })
-	a.one(gauge, "container_held_files", "Rotated-away json-files that are held open until they are read.", func() float64 { n, _ := c.keeper.Held(); return float64(n) })
-	a.one(gauge, "container_held_bytes", "Disk space that only the agent's descriptors of removed json-files keep.", func() float64 { _, n := c.keeper.Held(); return float64(n) })
-	a.one(gauge, "container_held_max_bytes", "The most of that: container_monitor.held.max_bytes.", func() float64 { return float64(c.keeper.Bound()) })
+	a.heldMetrics("container", "json-files", c.keeper)
 	a.books.accounts = append(a.books.accounts, c.accounts)
 	a.truncated = append(a.truncated, tally{"json_file", c.files.Truncated.Load}, tally{"stream", c.streams.Truncated.Load})
 }
@@ -242,14 +247,29 @@ func samples(figures func() map[string]int64) func() []metrics.Sample {
 	}
 }
 
-func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats) {
+func (a *agent) fileMetrics(p *pool.Pool, stats *file.Stats, k keeper) {
+	a.heldMetrics("file", "log files", k)
+	a.one(gauge, "files_unwatched", "Log files of which nothing tells when they are written to, on network file systems or past the limit of inotify: they are looked at every two seconds.", func() float64 { return float64(p.Figures().Blind) })
+	a.one(gauge, "files_open", "Log files that are held open, with their rotated-away generations.", func() float64 { return float64(p.Figures().Open) })
 	a.one(gauge, "files_monitored", "Log files that are captured now.", func() float64 { return float64(p.Figures().Targets[source.File]) })
 	a.books.accounts = append(a.books.accounts, func() []census.Entry {
 		return []census.Entry{
 			{Owner: filesScope + "/readers", Kind: census.LogFile, Account: &stats.Descriptors, Expected: func() int { return p.Figures().Open }},
 			{Owner: filesScope + "/pool", Kind: census.Reader, Count: func() int { return p.Figures().Jobs }, Expected: func() int { return p.Figures().Wanted }},
 			{Owner: filesScope + "/pool", Kind: census.Ticker, Account: &p.Tickers, Expected: exactly(1)},
+			{Owner: filesScope + "/keeper", Kind: census.Ticker, Account: k.tickers, Expected: exactly(1)},
 		}
 	})
 	a.truncated = append(a.truncated, tally{"log_file", stats.Truncated.Load})
+	for name, c := range map[string]struct {
+		help  string
+		count *atomic.Int64
+	}{
+		"file_lines_untimed_total":  {"Lines of log files without the timestamp that was looked for; they have the time at which they were read.", &stats.Untimed},
+		"file_lines_foreign_total":  {"Lines of log files that are none of the format of their file; they are taken as they are.", &stats.Foreign},
+		"file_bytes_invalid_total":  {"Bytes of log files that are no text, and stand as \\xNN.", &stats.Invalid},
+		"file_bytes_left_out_total": {"Bytes of gaps in log files, which are NULs, and were left out.", &stats.NULs},
+	} {
+		a.one(counter, name, c.help, func() float64 { return float64(c.count.Load()) })
+	}
 }

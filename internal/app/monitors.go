@@ -11,6 +11,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/pool"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
@@ -31,13 +32,17 @@ const (
 const workers = 2
 
 func (a *agent) buildMonitors(hostname string) error {
+	a.reports = append(a.reports, a.reportHeld)
 	if a.cfg.ContainerMonitor.Enabled {
 		if err := a.buildContainers(hostname); err != nil {
 			return err
 		}
 	}
+	if a.cfg.JournalMonitor.Enabled {
+		a.buildJournal(hostname)
+	}
 	if a.cfg.FileMonitor.Enabled {
-		a.buildFiles(hostname)
+		return a.buildFiles(hostname)
 	}
 	return nil
 }
@@ -55,15 +60,17 @@ func (a *agent) buildContainers(hostname string) error {
 	early := a.catchEarly(found, files)
 	disk := newEngineDisk(a.metrics.Lost, log)
 	disk.of(found)
-	keeper := a.newKeeper(int64(cfg.Held.MaxBytes), disk.look)
+	keeper := a.newKeeper(containerMonitor, cfg.Held.MaxBytes, disk.look)
 	api := &dockerapi.Opener{
 		Engine: engine, Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: streams, PollInterval: cfg.PollInterval.Std(), Log: log,
 	}
 	if cfg.Streams.RotationInterval > 0 {
 		api.Turns = dockerapi.NewTurns(cfg.Streams.RotationInterval.Std())
 	}
-	p := a.newPool("containers", found, map[source.Mode]source.Opener{
-		source.File:   &jsonfile.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper},
+	p := a.newPool("containers", found.Forget, map[source.Mode]source.Opener{
+		source.File: &jsonfile.Opener{
+			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: &tail.Archives{Dir: a.cfg.DataDir},
+		},
 		source.Stream: api,
 	})
 	p.Streams, p.PollInterval = cfg.Streams.Max, cfg.PollInterval.Std()
@@ -107,7 +114,7 @@ func (a *agent) buildContainers(hostname string) error {
 			}
 		},
 	})
-	a.reports = append(a.reports, keeper.report(a.board), disk.report(a.board))
+	a.reports = append(a.reports, disk.report(a.board))
 	a.reports = append(a.reports, func() {
 		h := found.Health()
 		status, reason := health.Healthy, unreadable(monitored.Figures())
@@ -138,30 +145,46 @@ func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *t
 	return early
 }
 
-func (a *agent) buildFiles(hostname string) {
+func (a *agent) buildFiles(hostname string) error {
 	cfg := a.fileConfig()
 	log := a.log.With("monitor", "files")
 	found := discover.NewFiles(cfg, hostname, log)
 	stats := &file.Stats{}
-	opener := &file.Opener{Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats}
+	shapes, err := shapesOf(cfg)
+	if err != nil {
+		return err
+	}
+	keeper := a.newKeeper(fileMonitor, cfg.Held.MaxBytes, func() {})
+	opener := &file.Opener{
+		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
+	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
-	p := pool.New(a.newPool("files", found, map[source.Mode]source.Opener{source.File: opener}))
-	a.fileMetrics(p, stats)
+	deps := a.newPool("files", found.Forget, map[source.Mode]source.Opener{source.File: opener})
+	deps.MaxOpen = cfg.MaxOpen
+	p := pool.New(deps)
+	a.fileMetrics(p, stats, keeper)
 	a.books.tasks = append(a.books.tasks, func(formula map[string]int) {
 		if a.books.isRunning(fileMonitor) {
 			monitorTasks(filesScope, formula)
+			formula[filesScope+"/keeper"] = 1
 		}
 	})
 	a.monitors = append(a.monitors, monitor{
 		name: fileMonitor, owner: "files",
 		start: func(scope *task.Scope) {
 			a.runMonitor(scope, hinted{found, a.watcher}, p)
+			scope.Go("keeper", keeper.run)
 			plantFiles(scope, found, p, stats)
 		},
-		rest:        func() {},
-		reconfigure: func() { _ = found.Reconfigure(a.fileConfig()) },
-		close:       p.Close,
+		rest: func() {},
+		reconfigure: func() {
+			cfg := a.fileConfig()
+			keeper.SetMaxBytes(int64(cfg.Held.MaxBytes))
+			p.SetMaxOpen(cfg.MaxOpen)
+			_ = found.Reconfigure(cfg)
+		},
+		close: p.Close,
 	})
 	a.reports = append(a.reports, func() {
 		status, reason := health.Healthy, unreadable(p.Figures())
@@ -173,6 +196,27 @@ func (a *agent) buildFiles(hostname string) {
 		}
 		a.board.Set(fileMonitor, status, reason)
 	})
+	return nil
+}
+
+// shapesOf returns how the text of each file becomes entries.
+func shapesOf(c discover.FileConfig) (func(path string) *shape.Shape, error) {
+	plain, err := c.Compile(c.MaxLine)
+	if err != nil {
+		return nil, fmt.Errorf("file_monitor: %w", err)
+	}
+	rules := make([]*shape.Shape, len(c.Rules))
+	for i, r := range c.Rules {
+		if rules[i], err = r.Compile(c.MaxLine); err != nil {
+			return nil, fmt.Errorf("file_monitor.rules[%d]: %w", i, err)
+		}
+	}
+	return func(path string) *shape.Shape {
+		if n := c.Rule(path); n >= 0 {
+			return rules[n]
+		}
+		return plain
+	}, nil
 }
 
 // fileConfig is file_monitor, without what the agent writes itself.
@@ -221,26 +265,25 @@ func (h hinted) Run(ctx context.Context, apply func([]source.Target)) error {
 
 // ownFiles are globs of what the agent writes itself: capturing that would never end.
 func ownFiles(cfg Config) (globs []string) {
-	dirs := []string{cfg.DataDir}
-	for _, name := range sinkNames(cfg.Sinks) {
-		s := cfg.Sinks[name]
-		if c, ok := s.Settings.(*localfile.Config); ok {
-			fixed, _, _ := strings.Cut(strings.ReplaceAll(c.Path, "{data_dir}", cfg.DataDir), "{")
-			dirs = append(dirs, filepath.Dir(fixed+"x"))
-		}
+	data, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		data = cfg.DataDir
 	}
-	for _, dir := range dirs {
-		if abs, err := filepath.Abs(dir); err == nil && abs != "/" {
-			globs = append(globs, abs+"/**")
+	if data != "/" {
+		globs = append(globs, filepath.ToSlash(data)+"/**")
+	}
+	for _, name := range sinkNames(cfg.Sinks) {
+		if c, ok := cfg.Sinks[name].Settings.(*localfile.Config); ok {
+			globs = append(globs, localfile.Globs(c.Path, data)...)
 		}
 	}
 	return globs
 }
 
-func (a *agent) newPool(name string, found discover.Discoverer, openers map[source.Mode]source.Opener) pool.Deps {
+func (a *agent) newPool(name string, forget func(id string), openers map[source.Mode]source.Opener) pool.Deps {
 	return pool.Deps{
 		Name: name, Openers: openers, Store: a.store, Dispatcher: a.dispatcher, Arena: a.arena,
-		Watcher: a.watcher, Workers: workers, Forget: found.Forget,
+		Watcher: a.watcher, Workers: workers, Forget: forget,
 		Read: func(src *record.Source, lines, bytes int) { a.metrics.Read(src.Name, lines, bytes) },
 		Lost: a.metrics.Lost,
 		Log:  a.log.With("monitor", name),

@@ -39,7 +39,9 @@ func fixed() []string {
 		"data_dir", "server", "log.format", "watch_config",
 		"container_monitor.enabled", "container_monitor.docker_host", "container_monitor.max_line",
 		"container_monitor.poll_interval", "container_monitor.streams.rotation_interval",
-		"file_monitor.enabled", "file_monitor.max_line",
+		"file_monitor.enabled", "file_monitor.max_line", "file_monitor.rules",
+		"file_monitor.encoding", "file_monitor.format", "file_monitor.timestamp", "file_monitor.multiline", "file_monitor.partial",
+		"journal_monitor",
 	}
 }
 

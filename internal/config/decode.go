@@ -143,6 +143,12 @@ func (d *decoder) mapOf(n *yaml.Node, v reflect.Value, path string) {
 }
 
 // list replaces the list in v.
+// Defaulter is a list item that has defaults.
+type Defaulter interface {
+	// Default sets them.
+	Default()
+}
+
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
 		d.wrong(n, path, "got %s; expected a list, as [a, b]", d.describe(n))
@@ -156,6 +162,9 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 		if isNull(item) {
 			d.fail(d.at[sub], sub, "got an empty list item; remove it")
 			continue
+		}
+		if def, ok := elem.Addr().Interface().(Defaulter); ok {
+			def.Default()
 		}
 		d.value(item, elem, sub)
 		out = reflect.Append(out, elem)

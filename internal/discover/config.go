@@ -10,7 +10,9 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/units"
 )
@@ -52,6 +54,9 @@ type ContainerConfig struct {
 	LossMarkers       bool           `yaml:"loss_markers" jsonschema_description:"An entry in a container's event stream where lines were lost before they could be read."`
 	Labels            []string       `yaml:"labels" jsonschema_description:"Which metadata of a container become stream labels; the rest is sent as structured metadata."`
 	MaxLine           units.Size     `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+
+	Multiline multiline.Config `yaml:"multiline" jsonschema_description:"Which lines become one entry, per output. The container label log_capturer.multiline goes before it."`
+	Rules     []ContainerRule  `yaml:"rules" jsonschema_description:"Containers whose lines become entries in another way than the others'. Each has names, images and labels, as include, and multiline as above. The first rule that matches a container holds, as a whole: what it does not say has its default."`
 }
 
 // StreamsConfig bounds the follow streams.
@@ -60,9 +65,9 @@ type StreamsConfig struct {
 	RotationInterval units.Duration `yaml:"rotation_interval" jsonschema_description:"The age at which a stream is replaced by a new one, without a gap; 1s or more, 0 = never."`
 }
 
-// HeldConfig bounds what is kept of json-files that the engine rotated away.
+// HeldConfig bounds what is kept of files that were rotated away.
 type HeldConfig struct {
-	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"Disk space that rotated-away json-files may occupy because they are kept open until they are read; past it the oldest is let go and its lines are counted as lost. At least 1MiB."`
+	MaxBytes units.Size `yaml:"max_bytes" jsonschema_description:"Disk space that rotated-away files may occupy because they are kept open until they are read; past it the oldest is let go and its lines are counted as lost. At least 1MiB."`
 }
 
 // Filter selects containers. Lists hold globs; a container matches a list when one of
@@ -81,8 +86,47 @@ type FileConfig struct {
 	Enabled bool       `yaml:"enabled" jsonschema_description:"Capture log files."`
 	Include []string   `yaml:"include" jsonschema_description:"Globs of absolute paths; ** matches any number of directories."`
 	Exclude []string   `yaml:"exclude" jsonschema_description:"Globs of paths that are left out."`
+	Roots   []string   `yaml:"roots" jsonschema_description:"Directories that symbolic links may not lead out of. Empty = they may lead anywhere."`
 	Since   Since      `yaml:"since" jsonschema_description:"How much history is read of a file that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	MaxLine units.Size `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
+	MaxOpen int        `yaml:"max_open" jsonschema_description:"How many files are held open of which all was read. Of more, those that rest the longest are closed, and opened again when they are written to. At least 1."`
+	Held    HeldConfig `yaml:"held" jsonschema_description:"Rotated-away files that are kept open until they are read."`
+
+	shape.Config `yaml:",inline"`
+
+	Rules []FileRule `yaml:"rules" jsonschema_description:"Files whose text becomes entries in another way than the others'. Each has include (globs of absolute paths), and encoding, format, timestamp, multiline and partial as above. The first rule that names a file holds, as a whole: what it does not say has its default."`
+}
+
+// FileRule is how the text of some files becomes entries.
+type FileRule struct {
+	Include []string `yaml:"include" jsonschema_description:"Globs of absolute paths, of files that are captured; ** matches any number of directories."`
+
+	shape.Config `yaml:",inline"`
+}
+
+// Default implements config.Defaulter.
+func (r *FileRule) Default() { r.Config = shape.DefaultConfig() }
+
+// Validate reports what is wrong with the settings.
+func (r FileRule) Validate() []units.FieldError {
+	errs := checkGlobs("include", r.Include)
+	if len(r.Include) == 0 {
+		errs = append(errs, units.Errorf("include", "the rule names no files; give a glob, or remove it"))
+	}
+	return append(errs, r.Config.Validate()...)
+}
+
+// Rule returns which rule holds for a file, -1 = none.
+func (c FileConfig) Rule(path string) int {
+	return slices.IndexFunc(c.Rules, func(r FileRule) bool { return anyPath(r.Include, path) })
+}
+
+// shapeOf returns how the text of a file becomes entries.
+func (c FileConfig) shapeOf(path string) shape.Config {
+	if n := c.Rule(path); n >= 0 {
+		return c.Rules[n].Config
+	}
+	return c.Config
 }
 
 // DefaultContainerConfig captures every container from its first line.
@@ -98,6 +142,7 @@ func DefaultContainerConfig() ContainerConfig {
 		ExitEvents:        true,
 		Labels:            []string{"compose_project", "compose_service"},
 		MaxLine:           units.MiB,
+		Multiline:         multiline.DefaultConfig(),
 	}
 }
 
@@ -108,6 +153,9 @@ func DefaultFileConfig() FileConfig {
 		Include: []string{"/var/log/**/*.log", "/var/log/syslog", "/var/log/messages"},
 		Exclude: []string{"**/*.gz"},
 		MaxLine: units.MiB,
+		MaxOpen: 500,
+		Held:    HeldConfig{MaxBytes: units.GiB},
+		Config:  shape.DefaultConfig(),
 	}
 }
 
@@ -173,10 +221,18 @@ func (c FileConfig) Validate() []units.FieldError {
 			errs = append(errs, units.Errorf(fmt.Sprintf("include[%d]", i), "%q depends on the working directory; write an absolute path", glob))
 		}
 	}
+	for i, root := range c.Roots {
+		if !filepath.IsAbs(root) {
+			errs = append(errs, units.Errorf(fmt.Sprintf("roots[%d]", i), "%q depends on the working directory; write an absolute path", root))
+		}
+	}
 	if c.Enabled && len(c.Include) == 0 {
 		errs = append(errs, units.Errorf("include", "no file is included; give a glob, or set enabled: false"))
 	}
-	return append(errs, checkMaxLine(c.MaxLine)...)
+	if c.MaxOpen < 1 {
+		errs = append(errs, units.Errorf("max_open", "%d files cannot be held open; expected at least 1", c.MaxOpen))
+	}
+	return append(append(errs, checkMaxLine(c.MaxLine)...), c.Config.Validate()...)
 }
 
 func checkLabels(labels []string) []units.FieldError {

@@ -37,6 +37,7 @@ type container struct {
 	// blocked: its json-file cannot be read, and would be; looked is when that was tried.
 	blocked bool
 	looked  time.Time
+	joined  joined
 	crowded bool // it was told that its labels have no room
 }
 
@@ -235,6 +236,7 @@ func (k *container) choose(chosen choice) {
 // describe makes the target's source and container anew.
 func (c *Containers) describe(k *container) {
 	k.target.Container = containerOf(k.details, k.options)
+	k.target.Multiline = c.matcher(k)
 	src, leftOut := c.labels.source(k.details, k.options, k.target.Mode == source.File)
 	if leftOut > 0 && !k.crowded {
 		k.crowded = true

@@ -60,7 +60,9 @@ type Containers struct {
 	mu    sync.Mutex
 	known map[string]*container // by container id
 	next  *ContainerConfig      // to be adopted
-	hurry func()                // ends the wait for events; nil while there is none
+	// matchers are those that were made last.
+	matchers []joined
+	hurry    func() // ends the wait for events; nil while there is none
 
 	// Used by Run alone.
 	root    string // the engine's data directory, as soon as it is known

@@ -5,7 +5,7 @@
 // It owns no goroutines and reads no log text. What was removed stays in the set, marked
 // Gone, until the receiver says Forget, so that a reader can finish first.
 //
-// It also holds the settings of both monitors.
+// It also holds the settings of all monitors.
 package discover
 
 import (

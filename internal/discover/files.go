@@ -15,14 +15,21 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/logcapturer/log_capturer/internal/format/cri"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/task"
 )
 
 const (
-	// rescan is the time between two looks. A hint makes the next one come at once.
-	rescan = 2 * time.Second
+	// rescan is the time between two looks, of which hints make the next one come at once.
+	// Where a look takes long, there are restTimes its time in between, up to maxRescan, and
+	// hintTimes its time before the one that a hint asks for.
+	rescan    = 2 * time.Second
+	maxRescan = 30 * time.Second
+	restTimes = 200
+	hintTimes = 20
 	// hintPause gathers hints that come close together into one look.
 	hintPause = 50 * time.Millisecond
 	// maxFiles bounds the number of files that are captured at a time.
@@ -47,9 +54,10 @@ type Files struct {
 	known    map[string]*file // by path
 	overflow int
 
-	owners map[inode]string // which path has a file; Run's alone
-	warned bool
-	looked bool // what appears from now on is new; Run's alone
+	owners  map[inode]string  // which path has a file; Run's alone
+	refused map[string]string // paths that the globs name and that are left out, and why; Run's alone
+	warned  bool
+	looked  bool // what appears from now on is new; Run's alone
 }
 
 // file is a path that is or was a log file.
@@ -138,18 +146,21 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 	timer := time.NewTimer(rescan)
 	defer timer.Stop()
 	for first := true; ; first = false {
+		began := time.Now()
 		changed, taken := f.look(ctx, !f.looked)
+		looked := time.Now()
+		took := looked.Sub(began)
 		if (changed || first) && ctx.Err() == nil {
 			apply(f.targets())
 		}
 		for _, c := range taken {
 			close(c)
 		}
-		timer.Reset(rescan)
+		timer.Reset(min(max(rescan, restTimes*took), maxRescan))
 		select {
 		case <-timer.C:
 		case <-f.hint:
-			task.Sleep(ctx, hintPause)
+			task.Sleep(ctx, max(hintPause, time.Until(looked.Add(hintTimes*took))))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -160,10 +171,11 @@ func (f *Files) Run(ctx context.Context, apply func([]source.Target)) error {
 // for that to be told.
 func (f *Files) look(ctx context.Context, first bool) (changed bool, taken []chan struct{}) {
 	config, taken, fresh := f.adopt()
-	found := scan(ctx, config)
+	found, refused := scan(ctx, config)
 	if ctx.Err() != nil {
 		return false, taken
 	}
+	f.tell(refused)
 	now := time.Now()
 	owned := make(map[inode]string, len(found))
 	f.mu.Lock()
@@ -230,14 +242,45 @@ func (f *Files) ordered(found map[string]inode) []string {
 
 func (f *Files) newFile(path string, first bool, now time.Time) *file {
 	s := &record.Source{ID: "file:" + path, Kind: "file", Name: path, CanWait: true}
-	s.Streams[record.OutputNone] = record.NewStream(record.Labels{
-		{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path},
-	}, nil)
+	labels := record.Labels{{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path}}
+	s.Streams[record.OutputNone] = record.NewStream(labels, nil)
+	if f.config.shapeOf(path).Format == shape.CRI {
+		labels, metadata := podLabels(f.host, path, labels)
+		for _, o := range []record.Output{record.OutputNone, record.Stdout, record.Stderr} {
+			own := labels
+			if o != record.OutputNone {
+				own = append(labels[:len(labels):len(labels)], record.Label{Name: "stream", Value: o.String()})
+			}
+			s.Streams[o] = record.NewStream(own, metadata)
+		}
+	}
 	k := &file{target: source.Target{Source: s, Mode: source.File, Reason: "a log file", Path: path}}
 	if first { // what appears later is new, so all of it is wanted
 		k.target.Since = f.config.Since.Time(now)
 	}
 	return k
+}
+
+// podLabels are those of a container of Kubernetes, if its log's path tells which.
+func podLabels(host, path string, otherwise record.Labels) (labels, metadata record.Labels) {
+	pod, err := cri.ParsePath(path)
+	if err != nil {
+		if pod, err = cri.ParseLink(path); err != nil {
+			return otherwise, nil
+		}
+	}
+	labels = record.Labels{
+		{Name: "job", Value: "pods"}, {Name: "host", Value: host},
+		{Name: "namespace", Value: pod.Namespace}, {Name: "pod", Value: pod.Name}, {Name: "container", Value: pod.Container},
+	}
+	metadata = record.Labels{{Name: "filename", Value: path}}
+	if pod.UID != "" {
+		metadata = append(metadata, record.Label{Name: "pod_uid", Value: pod.UID})
+	}
+	if pod.ID != "" {
+		metadata = append(metadata, record.Label{Name: "container_id", Value: pod.ID})
+	}
+	return labels, metadata
 }
 
 func (f *Files) targets() []source.Target {
@@ -253,10 +296,20 @@ func (f *Files) targets() []source.Target {
 // errEnough ends a walk.
 var errEnough = errors.New("enough")
 
-// scan returns the regular files that the globs name, with what they are. What cannot
-// be looked at is not there.
-func scan(ctx context.Context, config FileConfig) map[string]inode {
-	found := map[string]inode{}
+// tell says once of each path why it is left out.
+func (f *Files) tell(refused map[string]string) {
+	for _, path := range slices.Sorted(maps.Keys(refused)) {
+		if why := refused[path]; f.refused[path] != why {
+			f.log.Warn("what a glob of file_monitor.include names is left out", "path", path, "reason", why)
+		}
+	}
+	f.refused = refused
+}
+
+// scan returns the regular files that the globs name, with what they are, and what else
+// they name, with the reason why it is left out. What cannot be looked at is not there.
+func scan(ctx context.Context, config FileConfig) (found map[string]inode, refused map[string]string) {
+	found, refused = map[string]inode{}, map[string]string{}
 	for _, glob := range config.Include {
 		base, pattern := doublestar.SplitPattern(filepath.ToSlash(glob))
 		visit := func(rel string, entry fs.DirEntry) error {
@@ -269,15 +322,64 @@ func scan(ctx context.Context, config FileConfig) map[string]inode {
 			}
 			// Stat follows a link, which is welcome if a regular file is at its end. A pipe
 			// or a device is never opened.
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-				found[path] = inodeOf(path, info)
+			if info, err := os.Stat(path); errors.Is(err, fs.ErrPermission) {
+				refused[path] = "it may not be looked at: give the agent's user the right to search its directories"
+			} else if err == nil && !info.IsDir() { // neither a link to nothing, nor one to a directory
+				if why := config.refuses(path, info); why != "" {
+					refused[path] = why
+				} else {
+					found[path] = inodeOf(path, info)
+				}
 			}
 			return nil
 		}
 		// The only error is ours: directories that cannot be read are passed over.
 		_ = doublestar.GlobWalk(os.DirFS(base), pattern, visit)
 	}
-	return found
+	return found, refused
+}
+
+// refuses returns why what is at a path is not read, "" when it is.
+func (c FileConfig) refuses(path string, info fs.FileInfo) string {
+	switch {
+	case !info.Mode().IsRegular():
+		return "it is no file but a " + kindOf(info.Mode())
+	case !c.within(path):
+		return "it is a link that leads out of file_monitor.roots"
+	}
+	return ""
+}
+
+// kindOf is what a person calls what is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	}
+	return mode.Type().String()
+}
+
+// within tells whether a file is below one of the roots, if there are any, when all links
+// are followed.
+func (c FileConfig) within(path string) bool {
+	if len(c.Roots) == 0 {
+		return true
+	}
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(c.Roots, func(root string) bool {
+		if real, err := filepath.EvalSymlinks(root); err == nil {
+			root = real
+		}
+		rel, err := filepath.Rel(root, path)
+		return err == nil && filepath.IsLocal(rel)
+	})
 }
 
 // names tells whether a path is one of those that are captured.

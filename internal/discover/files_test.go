@@ -1,14 +1,19 @@
 package discover
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -186,5 +191,52 @@ func TestTheNumberOfFilesIsBounded(t *testing.T) {
 	set := r.until(t, "the set", func(s map[string]source.Target) bool { return len(s) > 0 })
 	if len(set) != maxFiles || d.Overflow() != 3 {
 		t.Errorf("%d captured, %d left out", len(set), d.Overflow())
+	}
+}
+
+func TestWhatIsLeftOutIsToldOnce(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe.log"), 0o600))
+	must(t, os.Symlink("/dev/null", filepath.Join(dir, "device.log")))
+	must(t, os.Symlink(write(t, filepath.Join(outside, "out.txt")), filepath.Join(dir, "out.log")))
+	must(t, os.Symlink(write(t, filepath.Join(dir, "in.txt")), filepath.Join(dir, "in.log")))
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling.log")))
+	var out bytes.Buffer
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Roots: []string{dir}}, "h", slog.New(slog.NewTextHandler(&out, nil)))
+	for range 3 {
+		d.look(t.Context(), true)
+	}
+	if got := fmt.Sprint(len(d.targets()), " ", d.targets()[0].Path); got != "1 "+filepath.Join(dir, "in.log") {
+		t.Error("found", got)
+	}
+	for _, want := range []string{"pipe.log", "a pipe", "device.log", "a device", "out.log", "leads out of"} {
+		if n := strings.Count(out.String(), want); n != 1 {
+			t.Errorf("%q is told %d times:\n%s", want, n, out.String())
+		}
+	}
+	must(t, os.Remove(filepath.Join(dir, "pipe.log")))
+	d.look(t.Context(), false)
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe.log"), 0o600))
+	d.look(t.Context(), false)
+	if n := strings.Count(out.String(), "pipe.log"); n != 2 {
+		t.Errorf("a pipe that came back is told %d times in all:\n%s", n, out.String())
+	}
+}
+
+func TestTheContainersOfPodsAreNamed(t *testing.T) {
+	c := FileConfig{Config: shape.DefaultConfig(), Rules: []FileRule{{Include: []string{"/var/log/pods/**"}, Config: shape.Config{Format: shape.CRI}}}}
+	d := NewFiles(c, "h", quiet())
+	path := "/var/log/pods/shop_cart-1_0a/web/0.log"
+	s := d.newFile(path, true, time.Now()).target.Source
+	for o, want := range map[record.Output]string{
+		record.Stdout:     `{container="web", host="h", job="pods", namespace="shop", pod="cart-1", stream="stdout"}`,
+		record.OutputNone: `{container="web", host="h", job="pods", namespace="shop", pod="cart-1"}`,
+	} {
+		if got := s.Streams[o].Key; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if s := d.newFile("/var/log/syslog", true, time.Now()).target.Source; s.Streams[record.Stdout] != nil {
+		t.Error("a plain file has outputs")
 	}
 }

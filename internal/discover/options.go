@@ -19,6 +19,7 @@ const (
 	optSelf       = "self"
 	optExits      = "exit_events"
 	optMarkers    = "loss_markers"
+	optMultiline  = "multiline"
 	optLabel      = "label"    // label.NAME
 	optMetadata   = "metadata" // metadata.NAME
 	maxBadOptions = 10         // that are logged, per container
@@ -33,6 +34,7 @@ type options struct {
 	read              source.Mode // empty = as configured
 	since             Since
 	exits, markers    bool
+	lines             *lines        // nil = as configured
 	labels, metadata  record.Labels // by name
 }
 
@@ -90,6 +92,12 @@ func (o *options) set(name, value string) (want string) {
 			return "start, now or a duration such as 10m"
 		}
 		o.since = s
+	case optMultiline:
+		l, want := linesOf(value)
+		if l == nil {
+			return want
+		}
+		o.lines = l
 	case optLabel:
 		return attach(&o.labels, key, value)
 	case optMetadata:
@@ -126,7 +134,7 @@ func attach(to *record.Labels, name, value string) (want string) {
 func knownOption(name string) bool {
 	first, _, keyed := strings.Cut(name, ".")
 	switch first {
-	case optEnable, optRead, optSince, optSelf, optExits, optMarkers:
+	case optEnable, optRead, optSince, optSelf, optExits, optMarkers, optMultiline:
 		return !keyed
 	case optLabel, optMetadata:
 		return true
@@ -140,7 +148,7 @@ func nearest(name string) (want string, found bool) {
 	const typo = 2 // so many letters off
 	first, _, _ := strings.Cut(name, ".")
 	best := typo + 1
-	known := []string{optEnable, optRead, optSince, optSelf, optExits, optMarkers, optLabel, optMetadata}
+	known := []string{optEnable, optRead, optSince, optSelf, optExits, optMarkers, optMultiline, optLabel, optMetadata}
 	for _, k := range known {
 		if d := distance(strings.ToLower(first), k); d < best && d < len(k)-1 {
 			best, want = d, k

@@ -12,6 +12,7 @@ type crew struct {
 	p     *Pool
 	ready chan struct{} // a token for each worker that should look at the queue
 	queue []*job        // jobs with something to do; under the pool's lock
+	due   []*job        // those that are to be flushed, whatever they do
 }
 
 func newCrew(p *Pool, workers int) *crew {
@@ -41,17 +42,30 @@ func (c *crew) signal() {
 // work gives one job after the other its turn.
 func (c *crew) work(ctx context.Context) {
 	for {
-		j := c.next(ctx)
-		if j == nil {
+		j, flush := c.next(ctx)
+		switch {
+		case j == nil:
 			return
+		case flush:
+			c.p.flush(ctx, j)
+		default:
+			c.p.give(ctx, j)
 		}
-		c.p.give(ctx, j)
 	}
 }
 
-func (c *crew) next(ctx context.Context) *job {
+func (c *crew) next(ctx context.Context) (j *job, flush bool) {
 	for {
 		c.p.mu.Lock()
+		if last := len(c.due) - 1; last >= 0 && ctx.Err() == nil {
+			j, c.due[last] = c.due[last], nil
+			c.due = c.due[:last]
+			if last > 0 || len(c.queue) > 0 {
+				c.signal()
+			}
+			c.p.mu.Unlock()
+			return j, true
+		}
 		if len(c.queue) > 0 && ctx.Err() == nil {
 			j := c.queue[0]
 			c.queue[0] = nil
@@ -61,12 +75,12 @@ func (c *crew) next(ctx context.Context) *job {
 				c.signal()
 			}
 			c.p.mu.Unlock()
-			return j
+			return j, false
 		}
 		c.p.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, false
 		case <-c.ready:
 		}
 	}
@@ -81,6 +95,8 @@ type again struct {
 	stream bool
 	// blocked: it waits for room at a sink, for as long as the pause at most.
 	blocked bool
+	// parked: its file is closed until it changes.
+	parked bool
 }
 
 // wake gives a job a turn soon.
@@ -93,6 +109,7 @@ func (p *Pool) wake(j *job) {
 func (p *Pool) wakeLocked(j *job) {
 	switch j.state {
 	case idle, settling:
+		p.resting.remove(j)
 		p.crewOf(j).add(j)
 	case running:
 		j.state = runAgain
@@ -140,15 +157,20 @@ func (p *Pool) put(j *job, next again) {
 		p.crewOf(j).add(j)
 	case next.pause > 0:
 		j.state, j.due = settling, time.Now().Add(next.pause)
-		heap.Push(&p.later, alarm{j, j.due})
+		heap.Push(&p.later, alarm{job: j, due: j.due})
 		if p.later[0].job == j {
 			p.rearm()
 		}
 		if next.blocked {
 			p.block(j)
 		}
+	case next.parked || !j.byFile:
+		j.state = idle
 	default:
 		j.state = idle
+		if other := p.resting.add(j); other != nil {
+			p.park(other)
+		}
 	}
 	j.urgent = false
 }
@@ -161,12 +183,13 @@ func (p *Pool) rearm() {
 	}
 }
 
-// alarms are the jobs that settle, as a heap by when they are due.
+// alarms are the jobs that settle or are to be flushed, as a heap by when they are due.
 type alarms []alarm
 
 type alarm struct {
-	job *job
-	due time.Time
+	job   *job
+	due   time.Time
+	flush bool
 }
 
 func (a alarms) Len() int           { return len(a) }
@@ -193,9 +216,13 @@ func (p *Pool) settled(now time.Time) (wait time.Duration) {
 	for len(p.later) > 0 {
 		next := p.later[0]
 		switch {
-		case next.job.state != settling || !next.job.due.Equal(next.due): // woken meanwhile
+		case !next.flush && (next.job.state != settling || !next.job.due.Equal(next.due)): // woken meanwhile
 		case next.due.After(now):
 			return next.due.Sub(now)
+		case next.flush:
+			next.job.alarmed = false
+			p.polls.due = append(p.polls.due, next.job)
+			p.polls.signal()
 		default:
 			p.crewOf(next.job).add(next.job)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/docker"
 	"github.com/logcapturer/log_capturer/internal/docker/dockertest"
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
@@ -27,17 +28,22 @@ type numbered struct {
 	next  map[string]int
 	lines int
 	wrong []string
+	// entries are fewer than lines where some belong together.
+	entries int
 }
 
 func (n *numbered) Deliver(_ context.Context, b *record.Batch) error {
 	n.mu.Lock()
 	for i := range b.Entries {
-		seq, _ := strconv.Atoi(string(b.Line(i)))
-		if want := n.next[b.Source.ID]; seq != want {
-			n.wrong = append(n.wrong, fmt.Sprintf("%s: %d instead of %d", b.Source.ID, seq, want))
+		n.entries++
+		for line := range strings.SplitSeq(string(b.Line(i)), "\n") {
+			seq, _ := strconv.Atoi(line)
+			if want := n.next[b.Source.ID]; seq != want {
+				n.wrong = append(n.wrong, fmt.Sprintf("%s: %d instead of %d", b.Source.ID, seq, want))
+			}
+			n.next[b.Source.ID] = seq + 1
+			n.lines++
 		}
-		n.next[b.Source.ID] = seq + 1
-		n.lines++
 	}
 	n.mu.Unlock()
 	b.Done(record.Delivered)
@@ -69,17 +75,19 @@ type host struct {
 	ids     []string
 	targets []source.Target
 	written map[string]int
+	lines   *multiline.Matcher
 }
 
 type hostOptions struct {
 	containers, streams int
+	multiline           *multiline.Matcher
 	rotation, poll      time.Duration
 }
 
 func newHost(t *testing.T, o hostOptions) *host {
 	t.Helper()
 	pipe := dockertest.NewPipe()
-	h := &host{t: t, engine: dockertest.Serve(t, pipe), stats: &dockerapi.Stats{}, out: &numbered{next: map[string]int{}}, written: map[string]int{}}
+	h := &host{t: t, engine: dockertest.Serve(t, pipe), stats: &dockerapi.Stats{}, out: &numbered{next: map[string]int{}}, written: map[string]int{}, lines: o.multiline}
 	var err error
 	if h.client, err = docker.NewWithDial("tcp://127.0.0.1:1", pipe.Dial); err != nil {
 		t.Fatal(err)
@@ -117,7 +125,7 @@ func (h *host) add(i int) {
 	src.Streams[record.Stdout], src.Streams[record.Stderr] = record.NewStream(labels, nil), record.NewStream(labels, nil)
 	h.ids = append(h.ids, id)
 	h.targets = append(h.targets, source.Target{
-		Source: src, Mode: source.Stream, Reason: "the test says so",
+		Source: src, Mode: source.Stream, Reason: "the test says so", Multiline: h.lines,
 		Container: &source.Container{ID: id, Name: id, Running: true, Started: time.Now()},
 	})
 }

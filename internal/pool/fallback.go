@@ -25,17 +25,28 @@ const retryFile = 10 * time.Second
 // it is so now. A file that is not there yet, or a shortage in the agent itself, is no
 // reason.
 func (j *job) fall(err error) bool {
-	shortage := errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	t := j.target
-	if !t.Fallback || t.Mode != source.File || j.mode != source.File || t.Gone || shortage || errors.Is(err, fs.ErrNotExist) ||
+	if !t.Fallback || t.Mode != source.File || j.mode != source.File || t.Gone || shortage(err) || errors.Is(err, fs.ErrNotExist) ||
 		j.p.Openers[source.Stream] == nil {
 		return false
 	}
 	j.fallen = fallen{fmt.Sprintf("its json-file cannot be read any more: %v", err), time.Now().Add(retryFile)}
 	j.p.Log.Warn("a container's json-file cannot be read; its log goes on through the Engine API", "container", t.Source.Name, "error", err)
 	return true
+}
+
+// shortage tells whether the agent or the host lacks something: that keeps every log from
+// being opened.
+func shortage(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
+// saidShortage tells whether a shortage was said in the last minute; else it is now.
+func (p *Pool) saidShortage() bool {
+	now, said := time.Now().UnixNano(), p.shortage.Load()
+	return said != 0 && now-said < int64(time.Minute) || !p.shortage.CompareAndSwap(said, now)
 }
 
 // fell tells whether it is time to try the file again.

@@ -37,7 +37,7 @@ func (j *job) mayFollow() bool {
 	defer j.mu.Unlock()
 	c := j.target.Container
 	api := j.target.Mode == source.Stream || j.target.Mode == source.File && j.fallen.reason != ""
-	return api && !j.target.Gone && !j.done.Load() && c != nil && c.Running && j.ctx.Err() == nil
+	return api && !j.target.Gone && !j.done.Load() && (c == nil || c.Running) && j.ctx.Err() == nil
 }
 
 // giveBack takes a job's slot and gives it to the busiest of those without one. The

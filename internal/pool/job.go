@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"container/list"
 	"context"
 	"path/filepath"
 	"sync"
@@ -40,11 +41,21 @@ type job struct {
 	stop    context.CancelFunc // ends its goroutine while it follows
 	evicted bool               // its goroutine is to end
 	blocked bool               // it is among the pool's blocked
+	number  int                // each has its own
+	resting *list.Element      // of the pool's, while it holds a file open and there is nothing to do
+	toPark  bool               // in its next turn, which alone looks at it
+	keep    bool               // it could not be parked
+	alarmed bool               // it is to be flushed
 	left    bool               // not wanted any more, but perhaps not gone
 	leftAt  time.Time          // since when
 	back    bool               // announced again after its end
 	unread  bool               // it ended because it was not wanted: its position is kept
 	volume  volume
+
+	// baton is had by who uses the reader of one that follows, and what belongs to it,
+	// while it is waiting for its stream.
+	baton   sync.Mutex
+	waiting bool
 
 	mu      sync.Mutex
 	target  source.Target // as discovery knows it
@@ -58,8 +69,11 @@ type job struct {
 	tracker *position.Tracker // of the reader, or of the last one; written under mu by its only user
 	failed  atomic.Bool       // a batch was not delivered: read again from the acknowledged cursor
 	armed   atomic.Bool
+	blind   atomic.Bool // no hint tells of a write
 	// lastBusy is when a file had something to read last.
 	lastBusy time.Time
+	parked   *parked     // its file was closed; its turn's alone
+	replaced bool        // what it reads next is another file than the one that was parked
 	done     atomic.Bool // read to its end
 	pause    time.Duration
 	held     time.Duration // the last pause for want of room
@@ -92,7 +106,7 @@ func modeOf(t source.Target) source.Mode {
 func (j *job) start() {
 	if j.mode == source.File && j.ctx.Err() == nil {
 		j.watch()
-		if j.reader == nil && !j.failed.Load() {
+		if j.reader == nil && j.parked == nil && !j.failed.Load() && !j.p.crowded() {
 			if err := j.open(); err != nil {
 				j.complain("open log", err)
 			}
@@ -103,7 +117,8 @@ func (j *job) start() {
 
 // again readies a job for a pool that runs again. The caller holds the pool's lock.
 func (j *job) again() {
-	j.state, j.urgent, j.blocked, j.stop, j.evicted, j.begun = running, false, false, nil, false, false
+	j.state, j.urgent, j.blocked, j.alarmed, j.stop, j.evicted, j.begun = running, false, false, false, nil, false, false
+	j.resting, j.toPark = nil, false
 	if !j.left {
 		j.ctx, j.cancel = context.WithCancel(j.p.readers.Context())
 	}
@@ -155,9 +170,9 @@ func (j *job) appeared() {
 	r, ok := j.reader.(tailing)
 	j.mu.Unlock()
 	if ok {
-		_, _ = r.Look() // an error shows again when the log is read
+		_, _ = r.Look()      // an error shows again when the log is read
+		j.armed.Store(false) // the new generation is not
 	}
-	j.armed.Store(false) // the new generation is not
 	j.p.wake(j)
 }
 
@@ -172,7 +187,7 @@ type tailing interface {
 func (j *job) update(t source.Target) {
 	j.mu.Lock()
 	old := j.target
-	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && sameContainer(old.Container, t.Container)
+	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && old.Multiline == t.Multiline && sameContainer(old.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
 	j.back = !t.Gone && j.done.Load()
 	j.noteExit(t.Container)
@@ -198,10 +213,10 @@ func sameContainer(a, b *source.Container) bool {
 	return a.Running == b.Running && a.Started.Equal(b.Started) && a.Exit == b.Exit && a.Name == b.Name
 }
 
-// as returns a target as it is told to a reader of the given mode. A log that is read
-// through the API cannot be held up, whatever its source says.
+// as returns a target as it is told to a reader of the given mode. A container's log that is
+// read through the API cannot be held up, whatever its source says.
 func (j *job) as(t source.Target, mode source.Mode) source.Target {
-	if t.Source.CanWait && mode != source.File {
+	if t.Source.CanWait && mode != source.File && t.Container != nil {
 		s := *t.Source
 		s.CanWait = false
 		t.Source = &s
@@ -229,6 +244,9 @@ func (j *job) open() error {
 	if err != nil {
 		return err
 	}
+	if h, ok := r.(source.Holder); ok {
+		h.Waits(j)
+	}
 	j.mu.Lock()
 	if j.tracker == nil {
 		j.exits.clock.Last = max(j.exits.clock.Last, from.Last[record.OutputNone])
@@ -238,19 +256,34 @@ func (j *job) open() error {
 	j.row.pass()
 	j.mu.Unlock()
 	j.failing, j.pause = false, 0
+	if mode == source.File {
+		j.p.open.Add(1)
+	}
+	if l, ok := r.(source.Loser); ok && j.replaced {
+		l.TakeLosses() // the file that is not found was read to its end
+	}
+	j.replaced = false
 	return nil
 }
 
 func (j *job) moved(c position.Cursor) { j.p.Store.Set(j.id, c) }
 
 func (j *job) close() {
+	j.closeReader()
+	j.armed.Store(false)
+}
+
+func (j *job) closeReader() {
 	j.mu.Lock()
-	r := j.reader
+	r, mode := j.reader, j.told.Mode
 	j.reader = nil
 	j.mu.Unlock()
-	j.armed.Store(false)
-	if r != nil {
-		r.Close()
+	if r == nil {
+		return
+	}
+	r.Close()
+	if mode == source.File {
+		j.p.open.Add(-1)
 	}
 }
 

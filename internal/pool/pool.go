@@ -6,15 +6,20 @@
 // workers as well, but for those that hold one of the slots for follow streams: these
 // have a goroutine each. A reader that fails, or a batch of which was not delivered, is
 // opened again from the last acknowledged cursor; one whose file cannot be read any
-// more goes on through the API, and returns.
+// more goes on through the API, and returns. What is no container and is followed, systemd's
+// journal, has a slot as well, and can be held up.
 //
 // The pool owns the readers, and the cursors' way from a reader to the store.
 package pool
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/ledger"
@@ -45,9 +50,12 @@ const (
 	roomPause = time.Second
 	// sweepInterval is how often every log is looked at whatever the hints say.
 	sweepInterval = 2 * time.Second
+	// looksPerSweep bounds at how many files a sweep looks that would tell of a write by a
+	// hint: with more of them each has its turn every few sweeps.
+	looksPerSweep = 1000
 	// maxPause bounds the pause after a failure to open or read.
 	maxPause = 30 * time.Second
-	// Pollers is how many containers are polled at the same time.
+	// Pollers is how many containers are polled at the same time, unless Deps says it.
 	Pollers = 8
 )
 
@@ -83,8 +91,12 @@ type Deps struct {
 	Watcher *tail.Watcher
 	// Workers is how many files are read at the same time.
 	Workers int
+	// MaxOpen is how many files are held open of which all was read; 0 = all.
+	MaxOpen int
 	// Streams is how many containers are followed at most; the others are polled.
 	Streams int
+	// Pollers is how many at the same time; 0 = the constant.
+	Pollers int
 	// PollInterval is how long one of those waits between two polls.
 	PollInterval time.Duration
 	// Forget tells discovery that a gone target is done with.
@@ -104,6 +116,10 @@ type Pool struct {
 	born    time.Time
 	// Tickers are those that run.
 	Tickers ledger.Account
+	open    atomic.Int64 // readers of files
+	told    atomic.Bool  // that there are files without hints
+	// shortage is when one was said last, in nanoseconds since the epoch.
+	shortage atomic.Int64
 
 	mu           sync.Mutex
 	jobs         map[string]*job
@@ -112,6 +128,8 @@ type Pool struct {
 	later        alarms // jobs that settle
 	blocked      blocked
 	slots        slots
+	resting      resting
+	made, sweeps int
 	closed       bool
 	known        []*job // those of before, when it runs again
 }
@@ -119,7 +137,7 @@ type Pool struct {
 // New returns a pool; nothing runs before Run.
 func New(d Deps) *Pool {
 	p := &Pool{Deps: d, due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
-	p.slots = newSlots(d.Streams, d.PollInterval)
+	p.slots, p.resting.max = newSlots(d.Streams, d.PollInterval), d.MaxOpen
 	if d.Scope != nil {
 		p.Ready(d.Scope)
 	}
@@ -130,7 +148,9 @@ func New(d Deps) *Pool {
 // a file without a name: nobody could open it again. It blocks until all goroutines
 // beneath it have ended.
 func (p *Pool) Run(ctx context.Context) {
-	p.files.start("file")
+	if p.Openers[source.File] != nil {
+		p.files.start("file")
+	}
 	if p.Openers[source.Stream] != nil {
 		p.polls.start("poll")
 	}
@@ -159,8 +179,9 @@ func (p *Pool) Ready(scope *task.Scope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readers, p.closed = scope.Child("readers"), false
-	p.files, p.polls = newCrew(p, max(p.Workers, 1)), newCrew(p, Pollers)
+	p.files, p.polls = newCrew(p, max(p.Workers, 1)), newCrew(p, cmp.Or(p.Deps.Pollers, Pollers))
 	p.later, p.blocked = nil, nil
+	p.resting.order.Init()
 	clear(p.slots.holders)
 	for _, j := range p.jobs {
 		if j.done.Load() {
@@ -206,7 +227,8 @@ func (p *Pool) apply(targets []source.Target) (fresh []*job) {
 			continue
 		}
 		j := newJob(p, t)
-		p.jobs[id] = j
+		p.made++
+		p.jobs[id], j.number = j, p.made
 		fresh = append(fresh, j)
 	}
 	for id, j := range p.jobs {
@@ -259,11 +281,20 @@ func (p *Pool) timer(ctx context.Context) {
 	}
 }
 
-// sweep gives every idle file a turn, since hints may be missing, sends back to their
-// files who can read them again, and lets go of those that have ended.
+// unhinted says once that files cannot be watched.
+func (p *Pool) unhinted(err error) {
+	if !errors.Is(err, os.ErrClosed) && !p.told.Swap(true) {
+		p.Log.Warn("some files cannot be watched; what is written to them is seen within seconds", "every", sweepInterval, "error", err)
+	}
+}
+
+// sweep gives idle files a turn, since hints may be missing, sends back to their files who
+// can read them again, and lets go of those that have ended.
 func (p *Pool) sweep() {
 	p.mu.Lock()
 	var done, look, fresh, fallen []*job
+	p.sweeps++
+	rounds := 1 + len(p.jobs)/looksPerSweep
 	for key, j := range p.jobs {
 		switch {
 		case j.finished() && (j.back || j.unread && !j.left):
@@ -271,8 +302,9 @@ func (p *Pool) sweep() {
 				p.Store.Remove(j.id)
 			}
 			j.cancel()
+			number := j.number
 			j = newJob(p, j.target)
-			p.jobs[key] = j
+			p.jobs[key], j.number = j, number
 			fresh = append(fresh, j)
 		case j.finished():
 			j.cancel()
@@ -281,7 +313,7 @@ func (p *Pool) sweep() {
 				done = append(done, j)
 			}
 			delete(p.jobs, key)
-		case j.state == idle && (j.byFile || j.exited()):
+		case j.state == idle && (j.byFile && (!j.armed.Load() || (j.number+p.sweeps)%rounds == 0) || j.exited()):
 			look = append(look, j)
 		case j.fell():
 			fallen = append(fallen, j)

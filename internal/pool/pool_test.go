@@ -91,6 +91,7 @@ type fixture struct {
 	stats  *file.Stats
 	mu     sync.Mutex
 	forgot []string
+	lost   []string // reasons
 }
 
 func newFixture(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
@@ -125,7 +126,8 @@ func newIdle(t *testing.T, openers map[source.Mode]source.Opener) *fixture {
 	f.scope = task.NewRoot(context.Background(), "test", log)
 	f.pool = New(Deps{
 		Name: "files", Openers: openers, Store: store, Dispatcher: f.out, Watcher: watcher, Workers: 2,
-		Arena: record.NewPool(1 << 20), Streams: 2, PollInterval: 20 * time.Millisecond, Lost: func(string, int64) {},
+		Arena: record.NewPool(1 << 20), Streams: 2, PollInterval: 20 * time.Millisecond,
+		Lost:   func(reason string, _ int64) { f.mu.Lock(); defer f.mu.Unlock(); f.lost = append(f.lost, reason) },
 		Forget: func(id string) { f.mu.Lock(); defer f.mu.Unlock(); f.forgot = append(f.forgot, id) },
 		Read:   func(*record.Source, int, int) {}, Log: log,
 	})
@@ -177,8 +179,15 @@ func (f *fixture) write(name, text string) {
 
 func (f *fixture) arrives(id string, want ...string) {
 	f.t.Helper()
-	f.eventually(fmt.Sprintf("%q of %s", want, id), func() bool { return slices.Equal(f.out.of(id), want) })
+	defer func() {
+		if got := f.out.of(id); f.t.Failed() {
+			f.t.Logf("%s: %d lines came, want %d; the last are %q, want %q", id, len(got), len(want), last(got), last(want))
+		}
+	}()
+	f.eventually("all lines of "+id, func() bool { return slices.Equal(f.out.of(id), want) })
 }
+
+func last(lines []string) []string { return lines[max(0, len(lines)-10):] }
 
 func TestLinesArriveAsTheyAreWritten(t *testing.T) {
 	f := newFixture(t, nil)

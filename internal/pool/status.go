@@ -125,6 +125,8 @@ type Figures struct {
 	// Jobs are all there are, and Wanted how many there should be: one for each target, and
 	// those of former ones that end. Open are the files that their readers hold open.
 	Jobs, Wanted, Open int
+	// Blind are files of which no hint tells when they are written to: the sweep looks.
+	Blind int
 	// Fallen are containers whose file cannot be read any more.
 	Fallen int
 	// Failing are targets that could not be opened or read for failingAfter; Failure is the
@@ -160,6 +162,9 @@ func (p *Pool) Figures() Figures {
 		}
 		if j.fallen.reason != "" {
 			f.Fallen++
+		}
+		if j.blind.Load() && j.mode == source.File {
+			f.Blind++
 		}
 		if failure := j.failure(now); failure != "" {
 			f.Failing++

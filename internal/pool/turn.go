@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/position"
+	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -23,6 +24,17 @@ func (j *job) turn(ctx context.Context) again {
 		j.close()
 		j.done.Store(true)
 		return again{ended: true}
+	}
+	if j.parked != nil {
+		stays, gone := j.unpark()
+		switch {
+		case gone && j.finish():
+			return again{ended: true}
+		case stays:
+			return again{parked: !gone, more: gone}
+		}
+	} else if j.toPark && j.park() {
+		return again{parked: true}
 	}
 	if moved := j.choose(); moved || j.p.slot(j) {
 		return again{more: moved, stream: !moved}
@@ -157,6 +169,11 @@ func (j *job) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return j.hand(ctx, b)
+}
+
+// hand hands a batch of the reader over.
+func (j *job) hand(ctx context.Context, b *record.Batch) error {
 	bytes := 0
 	for i := range b.Entries {
 		bytes += int(b.Entries[i].Len)
@@ -177,7 +194,7 @@ func (j *job) step(ctx context.Context) error {
 
 // rest decides how a log that has nothing more to read is woken.
 func (j *job) rest(busy bool) again {
-	if c := j.cursor(); c.File != nil && c.File.FileID != (position.FileID{}) || c.File == nil && j.tracker.Read().IsZero() {
+	if c := j.cursor(); c.File != nil && c.File.FileID != (position.FileID{}) || c.File == nil && j.tracker.Read().IsZero() || c.Journal != nil {
 		j.tracker.Advance(c)
 	}
 	if r, ok := j.reader.(pausing); ok {
@@ -195,17 +212,38 @@ func (j *job) rest(busy bool) again {
 		} else if busy {
 			j.lastBusy = now
 		}
-		return again{pause: pause}
+		return again{pause: j.overdue(pause)}
 	}
 	r, ok := j.reader.(tailing)
 	if !ok || j.armed.Swap(true) {
-		return again{}
+		return again{pause: j.overdue(0)}
 	}
 	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
 	if err != nil {
 		j.armed.Store(false) // the sweep comes by
+		j.p.unhinted(err)
 	}
-	return again{more: ready}
+	j.blind.Store(err != nil)
+	return again{more: ready, pause: j.overdue(0)}
+}
+
+// waiting is what readers offer that hold the last lines of a log for a while, since more
+// may belong to them.
+type waiting interface {
+	// Due tells when there is something to read although nothing was written; false: it will
+	// not be.
+	Due() (wait time.Duration, ok bool)
+}
+
+// overdue returns the pause, 0 = until a hint, or what is left until the reader gives out
+// what it holds if that is less.
+func (j *job) overdue(pause time.Duration) time.Duration {
+	if r, ok := j.reader.(waiting); ok {
+		if wait, ok := r.Due(); ok && (pause == 0 || wait < pause) {
+			return wait
+		}
+	}
+	return pause
 }
 
 // pausing is what readers offer that are not woken by hints.
@@ -238,7 +276,7 @@ func (j *job) complain(what string, err error) {
 	name := j.target.Source.Name
 	j.row.fail(err)
 	j.mu.Unlock()
-	if !j.failing {
+	if !j.failing && !(shortage(err) && j.p.saidShortage()) {
 		j.p.Log.Warn(what+" failed; trying again", "source", name, "id", j.id, "error", err)
 	}
 	j.failing = true

@@ -18,6 +18,8 @@ type Cursor struct {
 	Done []FilePos `json:"done,omitempty"`
 	// API is the place in a log that is read through the Engine API.
 	API *APIPos `json:"api,omitempty"`
+	// Journal is the place in systemd's journal.
+	Journal *JournalPos `json:"journal,omitempty"`
 	// Ended is the time (ns since the epoch) of the last end of the container that was told.
 	Ended int64 `json:"ended,omitempty"`
 	// Last is, by record.Output, the timestamp (ns since the epoch) of the last entry,
@@ -26,7 +28,7 @@ type Cursor struct {
 }
 
 // IsZero tells whether the source was never seen.
-func (c Cursor) IsZero() bool { return c.File == nil && c.API == nil }
+func (c Cursor) IsZero() bool { return c.File == nil && c.API == nil && c.Journal == nil }
 
 // FileID names a file, whatever its path is now. Birth (ns since the epoch, 0 where
 // the file system keeps none) is there because inode numbers are handed out again.
@@ -45,6 +47,19 @@ type FilePos struct {
 	FingerprintLen int `json:"fp_len"`
 	// Offset in bytes of the first record that is not delivered.
 	Offset int64 `json:"offset"`
+	// Written is when the file had been written to last, in ns since the epoch; 0 = not known.
+	Written int64 `json:"written,omitempty"`
+	// Mark tells a file that was cut and written anew from one that was only written to.
+	Mark Mark `json:"mark,omitzero"`
+}
+
+// Mark is the hash of some bytes that were read, at or around the offset. Zero = none.
+type Mark struct {
+	// End is the offset in bytes of what follows them.
+	End int64 `json:"end"`
+	// Len is how many they are.
+	Len int    `json:"len"`
+	Sum uint64 `json:"sum"`
 }
 
 // Ahead is the progress of one output beyond the cursor's file position.
@@ -68,4 +83,17 @@ type StreamPos struct {
 	// Seen has the hashes of the records delivered since the first one with Time, in the
 	// log's order: those that a reopened stream brings again and whose times do not tell.
 	Seen []uint64 `json:"seen,omitempty"`
+}
+
+// JournalPos is a place in systemd's journal.
+type JournalPos struct {
+	// Cursor is the __CURSOR of the last entry that was delivered or passed over; empty before
+	// the first one.
+	Cursor string `json:"cursor,omitempty"`
+	// Since is where reading began: entries before it, by their own time in µs since the
+	// epoch, are not wanted. It holds while there is no Cursor.
+	Since int64 `json:"since,omitempty"`
+	// Choice is a hash of the settings that choose entries. By others the entry of the cursor
+	// may be left out, so that it tells nothing that it is not found.
+	Choice uint64 `json:"choice,omitempty"`
 }

@@ -93,7 +93,7 @@ func store(t *testing.T, dir string) *Store {
 func TestPositionsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	want := map[string]Cursor{
-		"file:/a": {File: &FilePos{FileID: FileID{1, 2, 3}, Fingerprint: 1 << 63, FingerprintLen: 9, Offset: 7}, Last: [3]int64{5}},
+		"file:/a": {File: &FilePos{FileID: FileID{1, 2, 3}, Fingerprint: 1 << 63, FingerprintLen: 9, Offset: 7, Mark: Mark{End: 9, Len: 9, Sum: 1 << 63}}, Last: [3]int64{5}},
 		"container:b": {
 			API:   &APIPos{Since: 9, Streams: [2]StreamPos{{Time: 8, Seen: []uint64{1 << 63}}}},
 			Ahead: &Ahead{Output: 2, Pos: FilePos{Offset: 3}},
@@ -226,5 +226,34 @@ func TestSaveReportsADirectoryThatIsGone(t *testing.T) {
 	}
 	if err := s.Save(); err != nil {
 		t.Fatalf("the next save: %v", err)
+	}
+}
+
+// What was stored before there was a journal is read as it was, and the journal's place is
+// one like others.
+func TestTheJournalsPlaceIsKept(t *testing.T) {
+	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	body := `{"file:/a":{"file":{"dev":1,"ino":2,"fp":3,"fp_len":4,"offset":5},"last":[6,0,0]}}`
+	old := fmt.Sprintf("log_capturer positions v1 crc32c=%08x\n%s", crc32.Checksum([]byte(body), castagnoli), body)
+	if err := os.WriteFile(filepath.Join(dir, FileName), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenStore(dir, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := s.Get("file:/a"); c.File == nil || c.File.Offset != 5 || c.Journal != nil || c.IsZero() {
+		t.Errorf("%+v", c)
+	}
+	want := Cursor{Journal: &JournalPos{Cursor: "s=1;i=2", Since: 7, Choice: 8}, Last: [3]int64{9}}
+	s.Set("journal", want)
+	if err := s.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = OpenStore(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, s.Get("journal")); diff != "" || s.Get("journal").IsZero() {
+		t.Error(diff)
 	}
 }

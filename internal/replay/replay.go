@@ -72,7 +72,7 @@ type Tracker struct {
 	// asked is the timestamp that the log is read from since it was opened.
 	asked  int64
 	recent ring
-	// last is the record that was delivered last, and passed that it came since Reopen.
+	// last is the record behind all that was delivered, and passed that it came since Reopen.
 	last   place
 	passed bool
 	// unsure is set when the cursor may have been taken while a line was incomplete, whose
@@ -97,6 +97,7 @@ type output struct {
 	seen []uint64
 	// checked is the timestamp up to which nothing was left out, as a reading showed.
 	checked int64
+	held    held
 
 	reading
 }
@@ -225,6 +226,14 @@ func (t *Tracker) Resume() {
 
 // Replaying tells whether records of output i may come that were delivered.
 func (t *Tracker) Replaying(i int) bool { return t.out[i].before || len(t.out[i].drop) > 0 }
+
+// Caught tells, of a record of output i that was not delivered, whether it lies behind all
+// that was: the other output had been read further when the log was opened again, and is
+// not there yet, if not.
+func (t *Tracker) Caught(i int, time int64) bool {
+	o := &t.out[1-i]
+	return !t.Replaying(1-i) || o.anchor < t.asked || time > o.anchor+Slack
+}
 
 // Skipped returns how many records of output i came before its anchor since Reopen.
 func (t *Tracker) Skipped(i int) int { return t.out[i].skipped }
@@ -388,26 +397,12 @@ func (t *Tracker) Delivered(i int, time int64, h uint64) int64 {
 		o.seen = append(o.seen, h)
 	}
 	t.recent.add(i, time)
-	t.last = place{i, time}
+	if t.Caught(i, time) {
+		t.last = place{i, time}
+	}
 	o.fine = o.fine || fine(time)
 	t.newest = max(t.newest, time)
 	return o.clock.Next(time)
-}
-
-// Cursor returns the place behind what was delivered; incomplete is the timestamp of
-// the oldest record that was read and not delivered, 0 = none.
-func (t *Tracker) Cursor(incomplete int64) position.Cursor {
-	pos := &position.APIPos{Since: t.Since()}
-	if incomplete != 0 {
-		// More than Slack before the newest, so that who reads the cursor can tell.
-		pos.Since = min(pos.Since, incomplete, t.newest-Slack-1)
-	}
-	c := position.Cursor{API: pos}
-	for i, o := range Outputs {
-		pos.Streams[i] = position.StreamPos{Time: t.out[i].time, Seen: t.out[i].known()}
-		c.Last[o] = t.out[i].clock.Last
-	}
-	return c
 }
 
 // fine tells whether a timestamp counts nanoseconds; of those that do, one in a thousand

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 )
@@ -42,6 +43,9 @@ type Target struct {
 	Container *Container
 	// Since bounds the history that is read of a source first seen; zero = from the start.
 	Since time.Time
+	// Multiline tells which lines are one entry; nil = each is one. Of log files package shape
+	// knows it.
+	Multiline *multiline.Matcher
 	// LossMarkers asks for an entry in the event stream where lines were lost.
 	LossMarkers bool
 	// Gone tells that the container or file was removed: what is held is read to its
@@ -76,7 +80,8 @@ const (
 	LostDamaged = "damaged"
 	// LostRotated: generations were rotated away before they were seen; not known how many lines.
 	LostRotated = "rotated_away"
-	// LostCut: a file became shorter than what had been read; not known how many lines.
+	// LostCut: a file was cut, or cut and written anew; not known how many lines were written
+	// after it had been copied, or read.
 	LostCut = "file_cut"
 	// LostGap: the engine's log no longer has the last line that was delivered; whether there
 	// were others behind it that are gone too is not known.
@@ -172,4 +177,25 @@ type Reader interface {
 // body included.
 type Opener interface {
 	Open(ctx context.Context, t Target, from position.Cursor) (Reader, error)
+}
+
+// Waiter is told when a Reader waits in Next for its log while it holds lines.
+type Waiter interface {
+	// Wait begins the waiting: until Go returns, others may use the Holder. due is how long
+	// it is until Flush has something.
+	Wait(due time.Duration)
+	// Go ends it, and blocks while another one is at it.
+	Go()
+}
+
+// Holder is what a Reader offers besides that waits in Next although it holds lines: the
+// next one may belong to them. Who runs it gives them out when that takes too long.
+type Holder interface {
+	// Waits sets who is told, before the first Next.
+	Waits(w Waiter)
+	// Flush returns the entries that have waited long enough, nil if there are none. The
+	// batch is the caller's, and Cursor is behind it.
+	Flush() *record.Batch
+	// Due tells how long it is until Flush has something; false: nothing is held.
+	Due() (wait time.Duration, ok bool)
 }

@@ -32,6 +32,12 @@ type File struct {
 	ID     position.FileID
 	newest bool // it had the log's own name when it was opened
 	held   *ledger.Holding
+	remote bool // no hint tells of a write by others
+	// written is when what an archive has was written to last; 0 = the file is no archive.
+	written int64
+	// copied is the newest of the copies that were made of f before it was cut, and that are
+	// read before it.
+	copied sibling
 
 	mu sync.RWMutex // a descriptor in use is not closed, nor its number used after that
 	fd int
@@ -87,7 +93,7 @@ func openFile(path string, follow bool, open *ledger.Account) (*File, error) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrNotRegular)
 	}
 	f := &File{ID: position.FileID{Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, fd: fd}
-	f.held = ledger.Open("", open, f)
+	f.held, f.remote = ledger.Open("", open, f), remote(fd)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.ID.Birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}
@@ -161,6 +167,9 @@ func (f *File) is(device, inode uint64) bool { return f.ID.Device == device && f
 
 // modTime returns when the file was last written to, ns since the epoch; 0 if unknown.
 func (f *File) modTime() int64 {
+	if f.written != 0 {
+		return f.written
+	}
 	st, err := f.stat()
 	if err != nil {
 		return 0
@@ -178,18 +187,29 @@ func (f *File) Same(pos *position.FilePos) bool {
 	return n == pos.FingerprintLen && (n == 0 || sum == pos.Fingerprint)
 }
 
+// goesOn tells whether f is the file of pos, or was before it was cut: then what it has is
+// looked at when it is read.
+func (f *File) goesOn(pos *position.FilePos) bool {
+	return f.Same(pos) || f.ID == pos.FileID && f.ID.Birth != 0 && pos.Mark.Len > 0
+}
+
 // Identify writes who f is into pos. The fingerprint is taken again while the file
 // had less than FingerprintSize bytes the last time, so that it costs one small read
-// per batch at the start of a file and nothing after.
+// per batch at the start of a file and nothing after. What is known of f stays known when
+// it was let go, or has another beginning now.
 func (f *File) Identify(pos *position.FilePos) {
+	if t := f.modTime(); t != 0 {
+		pos.Written = t
+	}
 	if pos.FileID == f.ID && pos.FingerprintLen == FingerprintSize {
 		return
 	}
-	sum, n, err := f.fingerprint(FingerprintSize)
-	if errors.Is(err, errLetGo) && pos.FileID == f.ID {
-		return // what is known of it stays known
+	var buf [FingerprintSize]byte
+	n, _ := f.ReadAt(buf[:], 0) // what cannot be read is not known
+	if known := pos.FingerprintLen; pos.FileID == f.ID && known > 0 && (n < known || xxhash.Sum64(buf[:known]) != pos.Fingerprint) {
+		return
 	}
-	pos.FileID, pos.Fingerprint, pos.FingerprintLen = f.ID, sum, n
+	pos.FileID, pos.Fingerprint, pos.FingerprintLen = f.ID, xxhash.Sum64(buf[:n]), n
 }
 
 func (f *File) fingerprint(size int) (sum uint64, n int, err error) {

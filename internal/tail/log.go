@@ -13,15 +13,13 @@
 package tail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +39,8 @@ type Options struct {
 	History bool
 	// Early, if set, may have the first generation of a log that was removed meanwhile.
 	Early *Early
+	// Archives, if set, lets generations be read that were compressed meanwhile.
+	Archives *Archives
 	// Claim, if set, is asked before a generation is taken, and tells from which offset
 	// it is this log's to read; false leaves it to another log.
 	Claim func(position.FileID) (start int64, ok bool)
@@ -58,11 +58,14 @@ type Log struct {
 	path string
 	opt  Options
 
-	mu     sync.Mutex
-	queue  []*File // in writing order; the last is the newest known
-	closed bool
-	missed int // times that the newest known generation was no longer found
-	letGo      // what the Keeper took away
+	mu      sync.Mutex
+	target  string  // what the path led to, when it led anywhere the last time
+	queue   []*File // in writing order; the last is the newest known
+	closed  bool
+	damaged int // archives
+	cuts    int // of files, found by Resume
+	missed  int // times that the newest known generation was no longer found
+	letGo       // what the Keeper took away
 }
 
 // NewLog returns the log at path with no generation open yet.
@@ -86,14 +89,30 @@ func (l *Log) Resume(pos *position.FilePos, after int64) (found bool, err error)
 }
 
 func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error) {
+	if pos.Written != 0 {
+		after = pos.Written
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh, found, err := l.walk(func(f *File) bool { return f.Same(pos) }, true)
+	fresh, found, err := l.walk(func(f *File) bool { return f.goesOn(pos) }, true)
+	cut := slices.ContainsFunc(fresh, func(f *File) bool { return !found && f.ID == pos.FileID })
+	if cut {
+		l.cuts++
+	}
 	if !found {
 		fresh = l.writtenAfter(fresh, after)
-		if old := l.renamed(pos); old != nil {
-			fresh, found = append(fresh, old), true
+		var older []*File
+		if older, found = l.older(pos, after, fresh); found {
+			first := older[len(older)-1].ID
+			fresh = slices.DeleteFunc(fresh, func(f *File) bool {
+				same := f.ID == first // a copy, from its start
+				if same {
+					f.close()
+				}
+				return same
+			})
 		}
+		fresh = append(fresh, older...)
 	}
 	if last := len(fresh) - 1; found && l.claim(fresh[last]) {
 		fresh[last].read.Store(pos.Offset)
@@ -101,8 +120,8 @@ func (l *Log) resume(pos *position.FilePos, after int64) (found bool, err error)
 		fresh[last].close()
 		fresh = fresh[:last]
 	}
-	l.append(fresh)
-	return found, err
+	l.append(l.withoutCopies(fresh))
+	return found || cut || pos.FingerprintLen == 0, err // nobody knows of anything in an empty file
 }
 
 // Look opens the generations that came since the last look and tells whether there
@@ -193,36 +212,6 @@ func (l *Log) drop(files []*File) {
 	}
 }
 
-// renamed finds the file of pos under another name of the log's directory, one that
-// begins like the log's: rotation by date, for example.
-func (l *Log) renamed(pos *position.FilePos) *File {
-	dir, base := filepath.Split(l.path)
-	stem := strings.TrimSuffix(base, filepath.Ext(base))
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(e.Name(), stem) {
-			continue
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || st.Ino != pos.Inode {
-			continue
-		}
-		f, err := openFile(filepath.Join(dir, e.Name()), false, l.opt.Open)
-		if err != nil {
-			continue
-		}
-		if f.Same(pos) {
-			return f
-		}
-		f.close()
-	}
-	return nil
-}
-
 // walk opens path, path.1, path.2 … until one is known, and returns them newest
 // first, the known one last. A rotation in between shifts names to older numbers,
 // so going from new to old can meet a file twice but never miss one; the one that
@@ -235,7 +224,7 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 			if !older {
 				break
 			}
-			name = fmt.Sprintf("%s.%d", l.path, n)
+			name = fmt.Sprintf("%s.%d", l.real(), n)
 		}
 		f, openErr := openFile(name, l.opt.FollowSymlinks && n == 0, l.opt.Open)
 		if shortage(openErr) { // or what is behind a file that is left out would be taken for all
@@ -266,6 +255,18 @@ func (l *Log) walk(known func(*File) bool, older bool) (files []*File, found boo
 		files = append(files, f)
 	}
 	return files, false, err
+}
+
+// real returns the path without symbolic links: older generations are beside the file that
+// it leads to. The caller holds the lock.
+func (l *Log) real() string {
+	if !l.opt.FollowSymlinks {
+		return l.path
+	}
+	if path, err := filepath.EvalSymlinks(l.path); err == nil {
+		l.target = path
+	}
+	return cmp.Or(l.target, l.path)
 }
 
 func (l *Log) claim(f *File) (ok bool) {

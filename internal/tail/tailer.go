@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +11,17 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
-// ChunkSize is how much is read at once when a lot is there.
-const ChunkSize = record.LargeArena
+// ChunkSize is how much is read at once when a lot is there. It leaves some room in its
+// arena for text that is not as it stands in the file, and for a mark behind it.
+const ChunkSize = record.LargeArena - 2*record.SmallArena
 
 // Tailer reads a Log in order, as raw bytes; what a record is, its caller knows. All
 // its state is an offset: bytes that make no whole record yet are read again, so a
 // quiet log costs no buffer. It has one user at a time.
+//
+// A file that was cut (copytruncate) is read from its new beginning, whatever size it has
+// by then: each read looks, in the same call, at the last bytes of the one before. What was
+// not read yet is read from the copy that was made before.
 type Tailer struct {
 	Log *Log
 
@@ -25,13 +29,14 @@ type Tailer struct {
 	at      *File // the generation pos is of
 	stalled int64 // bytes behind the offset that are known to hold no whole record
 	gone    bool
+	begun   int  // files, and files that were cut to nothing
 	lent    bool // Fill has returned text of at that was neither consumed nor stalled yet
 	gap     bool
 
 	// Done has the files read to their end, and in Logs with a Claim those let go
 	// unread, since the caller last emptied it.
 	Done []position.FilePos
-	// Truncated counts files that became shorter than what had been read of them.
+	// Truncated counts how often a file was cut: emptied, or emptied and written anew.
 	Truncated int
 }
 
@@ -42,7 +47,11 @@ func NewTailer(log *Log, pos *position.FilePos, after int64) (t *Tailer, found b
 	t = &Tailer{Log: log}
 	if f := log.Current(); f != nil {
 		t.enter(f)
+		if pos != nil && f.ID == pos.FileID && t.pos.Offset == pos.Offset {
+			t.pos = *pos
+		}
 	}
+	t.Truncated = log.takeCuts()
 	return t, found, err
 }
 
@@ -69,8 +78,9 @@ func (t *Tailer) SkipToEnd() error {
 
 func (t *Tailer) enter(f *File) {
 	t.at, t.pos, t.stalled = f, position.FilePos{}, 0
+	t.begun++
 	if f != nil {
-		t.pos.Offset = f.read.Load()
+		t.pos.FileID, t.pos.Offset = f.ID, f.read.Load()
 	}
 }
 
@@ -129,25 +139,29 @@ func (t *Tailer) Fill(ctx context.Context, pool *record.Pool, want int) (b *reco
 		if err := t.follow(ctx); err != nil {
 			return nil, false, err
 		}
-		complete := t.Log.Superseded() || t.gone // asked before the size, or a last write could be missed
-		size, err := t.at.Size()
-		if errors.Is(err, errLetGo) {
+		complete := t.Complete() // asked before the size, or a last write could be missed
+		size, written, err := t.look()
+		switch {
+		case errors.Is(err, errLetGo):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, errCut):
+			t.startAgain()
+			continue
+		case err != nil:
 			return nil, false, err
-		}
-		if size < t.pos.Offset {
-			t.Truncated++
-			t.at.read.Store(0)
-			t.enter(t.at)
 		}
 		avail := size - t.pos.Offset
 		switch {
 		case avail > 0 && (complete || avail > t.stalled):
 			b, final, err := t.read(ctx, pool, min(avail, int64(max(want, ChunkSize))), complete, size)
-			if errors.Is(err, errLetGo) {
+			switch {
+			case errors.Is(err, errLetGo):
 				continue
+			case errors.Is(err, errCut):
+				t.startAgain()
+				continue
+			case err == nil:
+				t.pos.Written = written
 			}
 			return b, final, err
 		case avail == 0 && t.Log.Superseded():
@@ -197,6 +211,10 @@ func (t *Tailer) follow(ctx context.Context) error {
 	if f == nil {
 		return t.nothing()
 	}
+	if n := t.Log.cutAgain(f, 0); n > 0 {
+		t.Truncated += n
+		f = t.Log.Current()
+	}
 	t.enter(f)
 	return nil
 }
@@ -209,7 +227,7 @@ func (t *Tailer) nothing() error {
 }
 
 func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete bool, size int64) (*record.Batch, bool, error) {
-	b, err := pool.Get(ctx, int(n))
+	b, err := pool.Get(ctx, int(n)+markSize)
 	if err != nil {
 		return nil, false, err
 	}
@@ -218,7 +236,7 @@ func (t *Tailer) read(ctx context.Context, pool *record.Pool, n int64, complete 
 		return nil, false, errLetGo
 	}
 	t.lent = true
-	got, err := t.at.ReadAt(b.Arena[:n], t.pos.Offset)
+	got, err := t.readChecked(b.Arena[:n], b.Arena[n:n+markSize])
 	if err != nil {
 		t.giveBack()
 		b.Done(record.Delivered) // empty: only its memory goes back
@@ -245,17 +263,48 @@ func (t *Tailer) Stall(n int64) {
 	t.giveBack()
 }
 
-// Pos returns the place of the byte that Fill returns next.
-func (t *Tailer) Pos() position.FilePos {
-	if t.at != nil {
-		t.at.Identify(&t.pos)
+// Resume has Fill return what was stalled, although no more is there.
+func (t *Tailer) Resume() { t.stalled = 0 }
+
+// Complete tells that nothing will be written any more to the file that is being read.
+func (t *Tailer) Complete() bool { return t.Log.Superseded() || t.gone }
+
+// Begun counts the files that were begun. While it stays the same, what Fill returns is of
+// one file.
+func (t *Tailer) Begun() int { return t.begun }
+
+// Head fills buf with the first bytes of the file that is being read, as many as it has.
+func (t *Tailer) Head(buf []byte) (n int, err error) {
+	if t.at == nil {
+		return 0, nil
 	}
-	return t.pos
+	if n, err = t.at.ReadAt(buf, 0); errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
 }
 
-// FindNewline searches for a newline from the given distance behind the present
-// place on, and returns its distance, or found = false and how far there is none.
-func (t *Tailer) FindNewline(from int64) (at int64, found bool, err error) {
+// Offset returns the offset of the byte that Fill returns next.
+func (t *Tailer) Offset() int64 { return t.pos.Offset }
+
+// Pos returns the place of the byte that Fill returns next.
+func (t *Tailer) Pos() position.FilePos {
+	if t.at == nil {
+		return t.pos
+	}
+	seen := t.pos.Written
+	t.at.Identify(&t.pos)
+	pos := t.pos
+	if t.pos.Written = seen; seen != 0 {
+		pos.Written = seen // what was written later is not read
+	}
+	return pos
+}
+
+// Find searches from the given distance behind the present place on, with a function that
+// tells where in a piece, of whole units of so many bytes, something is, or -1. It returns
+// the distance, or found = false and how far it is not there.
+func (t *Tailer) Find(from int64, unit int, where func(piece []byte) int) (at int64, found bool, err error) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := t.at.ReadAt(buf, t.pos.Offset+from)
@@ -265,8 +314,9 @@ func (t *Tailer) FindNewline(from int64) (at int64, found bool, err error) {
 		if err != nil {
 			return from, false, fmt.Errorf("%s: %w", t.Log.Path(), err)
 		}
-		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
-			return from + int64(i), true, nil
+		n -= n % unit
+		if i := where(buf[:n]); i >= 0 || n == 0 {
+			return from + int64(max(i, 0)), n > 0, nil
 		}
 		from += int64(n)
 	}
@@ -287,7 +337,7 @@ func (t *Tailer) Look() (bool, error) { return t.Log.Look() }
 // there is already: written between the last Fill and now.
 func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 	t.Log.Each(func(f *File) {
-		if armErr := w.Arm(f, fn); armErr != nil && err == nil {
+		if armErr := w.Arm(f, fn); armErr != nil && !errors.Is(armErr, errLetGo) && err == nil {
 			err = armErr
 		}
 	})
@@ -297,12 +347,13 @@ func (t *Tailer) Wake(w *Watcher, fn func()) (ready bool, err error) {
 	if t.at == nil {
 		return false, err
 	}
-	size, sizeErr := t.at.Size()
-	if errors.Is(sizeErr, errLetGo) {
+	st, statErr := t.at.stat()
+	if errors.Is(statErr, errLetGo) {
 		return true, err
 	}
-	if sizeErr != nil {
-		return false, sizeErr
+	if statErr != nil {
+		return false, statErr
 	}
-	return size-t.pos.Offset > t.stalled || size < t.pos.Offset || t.Log.Superseded(), err
+	cut := st.Size < max(t.pos.Offset, t.pos.Mark.End)
+	return cut || st.Size-t.pos.Offset > t.stalled || t.Log.Superseded(), err
 }

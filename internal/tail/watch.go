@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ import (
 // time, for names that appear (new generations, new files). The general-purpose
 // fsnotify cannot do either: it reports every write to every file of a directory.
 type Watcher struct {
+	// Overflows counts the times that events were lost, since more came than were read.
+	Overflows atomic.Int64
+
 	fd *os.File
 
 	mu    sync.Mutex
@@ -148,12 +152,18 @@ func (w *Watcher) drop(d *dirWatch) {
 	w.control(func(fd int) { _, _ = unix.InotifyRmWatch(fd, uint32(d.wd)) })
 }
 
+// ErrRemote is returned for a file that others may write to without a hint.
+var ErrRemote = errors.New("it is on a network file system")
+
 // Arm calls fn, in Run's goroutine, at the next write to f, once. The caller looks
 // at the file's size again afterwards, for what was written before it was armed. Two
 // Files of one inode are armed each for itself; the same File again replaces its call.
 func (w *Watcher) Arm(f *File, fn func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if f.remote {
+		return ErrRemote
+	}
 	wd, err := w.addFile(f)
 	if err != nil {
 		return err
@@ -227,11 +237,15 @@ func (w *Watcher) calls(wd int32, mask uint32, name string) []func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if mask&unix.IN_Q_OVERFLOW != 0 {
+		w.Overflows.Add(1)
 		return w.all()
 	}
 	var out []func()
 	if armed := w.armed[wd]; armed != nil {
 		delete(w.armed, wd)
+		if mask&unix.IN_IGNORED != 0 {
+			return nil // nothing was written: the file is gone that nobody held open
+		}
 		for _, a := range armed {
 			out = append(out, a.fn)
 		}

@@ -2,9 +2,12 @@ package tail
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +23,12 @@ func watch(t *testing.T) *Watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, w)
+	return w
+}
+
+func run(t *testing.T, w *Watcher) {
+	t.Helper()
 	scope := task.NewRoot(context.Background(), "test", slog.New(slog.DiscardHandler))
 	scope.Go("watcher", w.Run)
 	t.Cleanup(func() {
@@ -29,7 +38,6 @@ func watch(t *testing.T) *Watcher {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -70,6 +78,54 @@ func TestANameThatAppearsIsReported(t *testing.T) {
 	eventually(t, "a fourth name", func() bool { return other.Load() == 4 })
 	if seen.Load() != 2 {
 		t.Error("a hint after its end")
+	}
+}
+
+// More happens than the kernel's queue holds: everybody is told to look, and it is counted.
+func TestEventsThatAreLostHaveEverybodyLook(t *testing.T) {
+	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, quiet := t.TempDir(), filepath.Join(t.TempDir(), "quiet.log")
+	put(t, quiet, "1")
+	f, err := openFile(quiet, false, new(ledger.Account))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	var name, any, written atomic.Int64
+	if err := errors.Join(
+		w.WatchName(dir, "never.log", func() { name.Add(1) }),
+		w.WatchDir(dir, "test", func(name string) {
+			if name == "" {
+				any.Add(1)
+			}
+		}),
+		w.Arm(f, func() { written.Add(1) }),
+	); err != nil {
+		t.Fatal(err)
+	}
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	put(t, one, "")
+	for range queue + 100 {
+		if err := os.Rename(one, two); err != nil {
+			t.Fatal(err)
+		}
+		one, two = two, one
+	}
+	run(t, w)
+	eventually(t, "everybody to look", func() bool { return name.Load() == 1 && any.Load() == 1 && written.Load() == 1 })
+	if n := w.Overflows.Load(); n != 1 {
+		t.Errorf("%d overflows are counted, want 1", n)
 	}
 }
 

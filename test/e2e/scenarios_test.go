@@ -48,6 +48,30 @@ func TestDowntimeOfTheAgentIsCaughtUp(t *testing.T) {
 	})
 }
 
+// What the engine rotated and compressed while the agent was down is read from its archives.
+func TestGenerationsThatTheEngineCompressedAreCaughtUp(t *testing.T) {
+	w := newWorld(t, harness.Engine(t), harness.Loki(t))
+	dir := t.TempDir()
+	w.startAgent(w.config("file", "", "") + fmt.Sprintf("  local_file: {path: \"%s/{source}.{stream}.log\", format: raw}\n", dir))
+	w.ready()
+	c := w.container(6000, harness.RunOptions{
+		Args:    []string{"-rate", "2000", "-stderr-every", "3", "-size", "150", "-gate", "1500"},
+		LogOpts: map[string]string{"max-size": "100k", "max-file": "20", "compress": "true"},
+	})
+	w.reached(0.1)
+	w.agent.Stop(t)
+	c.Open(t)
+	c.Wait(t)
+	archives, err := filepath.Glob(c.LogPath(t) + ".*.gz")
+	if err != nil || len(archives) < 5 {
+		t.Fatalf("the engine made %d archives, error %v", len(archives), err)
+	}
+	w.agent.Start(t)
+	w.ends("3: the agent is down, the engine compresses", time.Minute)
+	w.agent.Stop(t)
+	w.exactlyOnceInFiles(dir)
+}
+
 // Scenario 3, by force: nothing is lost when the agent is killed, and Loki shows
 // nothing twice, because what is sent again has the same timestamps.
 func TestAKilledAgentLosesNothing(t *testing.T) {

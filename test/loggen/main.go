@@ -61,6 +61,8 @@ type options struct {
 	stderrEvery int64
 	longEvery   int64
 	longBytes   int
+	traceEvery  int64
+	traceLines  int64
 	format      line.Format
 	startSeq    int64
 	state       string
@@ -88,6 +90,8 @@ func parseFlags(args []string) (options, error) {
 	fs.Int64Var(&o.stderrEvery, "stderr-every", 0, "every `K`th line goes to standard error")
 	fs.Int64Var(&o.longEvery, "long-every", 0, "every `K`th line is a JSON line of -long-bytes")
 	fs.IntVar(&o.longBytes, "long-bytes", 40_000, "bytes of a long line")
+	fs.Int64Var(&o.traceEvery, "trace-every", 0, "every `K`th line begins a stack trace, unless it goes to standard error")
+	fs.Int64Var(&o.traceLines, "trace-lines", 4, "its other lines; those between that go to standard error are none of it")
 	fs.StringVar(&format, "format", "plain", "plain, json, nginx or mixed")
 	fs.Int64Var(&o.startSeq, "start-seq", 1, "number of the first line")
 	fs.StringVar(&o.state, "state", "", "`FILE` to continue the numbers from after a restart")

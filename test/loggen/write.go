@@ -108,7 +108,11 @@ func (w *writer) lines(ctx context.Context) error {
 		if w.o.longEvery > 0 && w.next%w.o.longEvery == 0 {
 			f, size = line.JSON, w.o.longBytes
 		}
-		w.buf = line.Append(w.buf[:0], f, w.o.id, w.next, size, time.Now())
+		if first, ok := w.trace(); ok && out == w.stdout {
+			w.buf = line.AppendTrace(w.buf[:0], first, w.o.id, w.next, time.Now())
+		} else {
+			w.buf = line.Append(w.buf[:0], f, w.o.id, w.next, size, time.Now())
+		}
 		if err := w.write(out); err != nil {
 			return err
 		}
@@ -117,6 +121,15 @@ func (w *writer) lines(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// trace tells whether the next line is one of a stack trace, and the first one.
+func (w *writer) trace() (first, ok bool) {
+	if w.o.traceEvery == 0 || w.next < w.o.traceEvery {
+		return false, false
+	}
+	at := w.next % w.o.traceEvery
+	return at == 0, at <= w.o.traceLines
 }
 
 // openTook returns a nil file for no path; closing that does nothing.

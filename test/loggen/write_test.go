@@ -136,3 +136,15 @@ func TestTheGateHoldsTheRest(t *testing.T) {
 		t.Errorf("opened: %v", got)
 	}
 }
+
+func TestStackTracesAmongOtherLines(t *testing.T) {
+	out, errs, _ := generate(t, "-id", "a", "-n", "20", "-trace-every", "10", "-trace-lines", "3", "-stderr-every", "4")
+	if n := len(seqs(t, out)) + len(seqs(t, errs)); n != 20 {
+		t.Errorf("%d lines", n)
+	}
+	heads, frames := strings.Count(out, "\njava.lang.IllegalStateException: "), strings.Count(out, "\n\tat ")
+	// 10 begins one with 11 and 13; 20 goes to standard error.
+	if heads != 1 || frames != 2 || strings.Contains(errs, "java") {
+		t.Errorf("%d traces with %d lines more:\n%s", heads, frames, out)
+	}
+}

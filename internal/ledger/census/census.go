@@ -31,6 +31,8 @@ const (
 	SpoolFile      = "spool_file"
 	DeadLetterFile = "deadletter_file"
 	SinkFile       = "sink_file"
+	// Child is a process that the agent runs, with its pipes.
+	Child = "child"
 )
 
 // Entry is an account, and whose it is.

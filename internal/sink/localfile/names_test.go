@@ -1,7 +1,9 @@
 package localfile
 
 import (
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -165,5 +167,40 @@ func TestSettingsAreChecked(t *testing.T) {
 	c.Rotate.Compress = "rar"
 	if _, err := New(c, sink.Deps{Name: "x"}); err == nil || !strings.Contains(err.Error(), "compress") {
 		t.Errorf("New: %v", err)
+	}
+}
+
+func TestGlobsNameWhatASinkWritesAndNothingElse(t *testing.T) {
+	long := strings.Repeat("long", 100)
+	for text, names := range map[string]struct{ own, others []string }{
+		"/var/log/all.log": {
+			[]string{"/var/log/all.log", "/var/log/all.log-20260102T150405.1.zst"},
+			[]string{"/var/log/syslog", "/var/log/all.log.1", "/var/log/app/all.log"},
+		},
+		"{data_dir}/out/{date}/{source}.log": {
+			[]string{"/data/out/2026-01-02/web.log", "/data/out/2026-01-02/web.log-20260102T150405.1", "/data/out/2026-01-02/" + string(capComponent([]byte(long+".log"), 0))},
+			[]string{"/data/out/web.log", "/data/positions.json"},
+		},
+		"/srv/[a]/{source}": {[]string{"/srv/[a]/web"}, []string{"/srv/a/web"}},
+	} {
+		matches := func(name string) bool {
+			return slices.ContainsFunc(Globs(text, "/data"), func(glob string) bool {
+				ok, err := path.Match(glob, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return ok
+			})
+		}
+		for _, name := range names.own {
+			if !matches(name) {
+				t.Errorf("%s: %s is not named by %q", text, name, Globs(text, "/data"))
+			}
+		}
+		for _, name := range names.others {
+			if matches(name) {
+				t.Errorf("%s: %s is named by %q", text, name, Globs(text, "/data"))
+			}
+		}
 	}
 }

@@ -65,6 +65,41 @@ func parseTemplate(text, data string) (*template, error) {
 	return t, nil
 }
 
+// Globs returns globs of all files that a sink with a valid path template writes.
+func Globs(text, data string) []string {
+	t, err := parseTemplate(text, data)
+	if err != nil {
+		return nil
+	}
+	dir, name := globEscape(t.dir), ""
+	for i, pieces := range t.components {
+		name = ""
+		for _, p := range pieces {
+			if p.name == "" {
+				name += globEscape(p.literal)
+			} else {
+				name += "*"
+			}
+		}
+		if i < len(t.components)-1 {
+			dir = path.Join(dir, name)
+		}
+	}
+	open := path.Join(dir, name)
+	all := []string{open, open + "-*"} // those that have ended
+	if strings.Contains(name, "*") {
+		all = append(all, path.Join(dir, "*~*")) // whose names had to be changed
+	}
+	return all
+}
+
+// globEscape has a text stand for itself in a glob.
+func globEscape(text string) string {
+	return globMeta.ReplaceAllString(text, `\$0`)
+}
+
+var globMeta = regexp.MustCompile(`[\*?\[\]{}]`)
+
 // named tells whether a path below dir, or the beginning of one, can be this template's.
 func (t *template) named(name string) bool {
 	parts := strings.Split(name, "/")

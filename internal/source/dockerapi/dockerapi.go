@@ -153,6 +153,7 @@ func (o *Opener) Open(ctx context.Context, t source.Target, from position.Cursor
 	r := &Reader{opener: o, target: t, changed: make(chan struct{}, 1), tracker: replay.New(from, t.Since)}
 	r.life, r.end = context.WithCancel(ctx)
 	r.lines.max = o.MaxLine
+	r.joiner.Set(t.Multiline)
 	if r.tracker.Unsure() {
 		r.unread = r.tracker.Since()
 	}

@@ -124,10 +124,10 @@ func (l *lines) passed(ln *line) {
 
 // across returns from when to read if it was to be from since, or from at if that is
 // earlier and not 0: at, or when a line that was delivered began which would otherwise
-// be read again from its middle.
-func (l *lines) across(since, at int64) int64 {
-	for range l.slow { // to go back for one output may cut the other's
-		for _, s := range l.slow {
+// be read again from its middle. slow are the last lines that were delivered.
+func across(slow [2]span, since, at int64) int64 {
+	for range slow { // to go back for one output may cut the other's
+		for _, s := range slow {
 			from := since
 			if at != 0 {
 				from = min(since, at)

@@ -69,16 +69,7 @@ func wantOfPodman(log []stored) (out [2][]string) {
 func TestEachLineOfPodmanIsDeliveredOnceWhereverStreamsBreak(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		engine := &scripted{log: drawPodmanLog(rt), podman: true}
-		visible := 0
-		for range rapid.IntRange(0, 8).Draw(rt, "cuts") {
-			visible = rapid.IntRange(visible, len(engine.log)).Draw(rt, "visible")
-			engine.cuts = append(engine.cuts, cut{
-				Visible: visible,
-				Records: rapid.IntRange(-1, visible).Draw(rt, "sent"),
-				Bytes:   rapid.IntRange(0, 30).Draw(rt, "bytes"),
-				Clean:   rapid.Bool().Draw(rt, "clean"),
-			})
-		}
+		engine.drawCuts(rt)
 		restarts := rapid.SliceOfN(rapid.IntRange(0, 3), 0, 4).Draw(rt, "restarts")
 		var lines [2][]got
 		var err error

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/replay"
@@ -43,6 +44,10 @@ type scripted struct {
 	cuts   []cut
 	calls  int
 	onCall func(call int, o docker.LogOptions)
+	// multiline is the target's; gaveOut, if set, says after each batch whether what is held
+	// is given out, as when its next line does not come in time.
+	multiline *multiline.Matcher
+	gaveOut   func() bool
 }
 
 // cut says how one stream ends.
@@ -209,19 +214,24 @@ func drawLog(t *rapid.T) []stored {
 	return log
 }
 
+// drawCuts has the engine's first streams end somewhere.
+func (e *scripted) drawCuts(rt *rapid.T) {
+	visible := 0
+	for range rapid.IntRange(0, 8).Draw(rt, "cuts") {
+		visible = rapid.IntRange(visible, len(e.log)).Draw(rt, "visible")
+		e.cuts = append(e.cuts, cut{
+			Visible: visible,
+			Records: rapid.IntRange(-1, visible).Draw(rt, "sent"),
+			Bytes:   rapid.IntRange(0, 50).Draw(rt, "bytes"),
+			Clean:   rapid.Bool().Draw(rt, "clean"),
+		})
+	}
+}
+
 func TestEachRecordIsDeliveredOnceWhereverStreamsBreak(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		engine := &scripted{log: drawLog(rt), suffix: rapid.Bool().Draw(rt, "suffix")}
-		visible := 0
-		for range rapid.IntRange(0, 8).Draw(rt, "cuts") {
-			visible = rapid.IntRange(visible, len(engine.log)).Draw(rt, "visible")
-			engine.cuts = append(engine.cuts, cut{
-				Visible: visible,
-				Records: rapid.IntRange(-1, visible).Draw(rt, "sent"),
-				Bytes:   rapid.IntRange(0, 50).Draw(rt, "bytes"),
-				Clean:   rapid.Bool().Draw(rt, "clean"),
-			})
-		}
+		engine.drawCuts(rt)
 		restarts := rapid.SliceOfN(rapid.IntRange(0, 3), 0, 4).Draw(rt, "restarts")
 
 		tail := rapid.SampledFrom([]int{1, 2, 3, 5, 10, 100}).Draw(rt, "tail")
@@ -306,6 +316,7 @@ func readAll(engine *scripted, tail int, restarts []int) (lines [2][]got, err er
 	opener := testOpener(engine)
 	opener.window = tail
 	target := testTarget()
+	target.Multiline = engine.multiline
 	var from position.Cursor
 	for run := 0; ; run++ {
 		reader, err := opener.Open(context.Background(), target, from)
@@ -326,7 +337,14 @@ func readAll(engine *scripted, tail int, restarts []int) (lines [2][]got, err er
 			budget = restarts[run]
 		}
 		for ; budget != 0; budget-- {
-			b, err := reader.Next(context.Background())
+			var b *record.Batch
+			var err error
+			if engine.gaveOut != nil && engine.gaveOut() {
+				b = reader.(*Reader).giveOut()
+			}
+			if b == nil {
+				b, err = reader.Next(context.Background())
+			}
 			if errors.Is(err, io.EOF) {
 				reader.Close()
 				return lines, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logcapturer/log_capturer/internal/docker"
+	"github.com/logcapturer/log_capturer/internal/join"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/replay"
@@ -41,6 +42,10 @@ type Reader struct {
 	fresh   int            // lines that were new since the log was opened
 
 	tracker replay.Tracker
+	joiner  join.Joiner // of lines that belong together
+	slow    [2]span     // of lines, before the entry that the joiner holds
+	gap     bool        // lines are missing before the next one
+	waiter  source.Waiter
 	lines   lines
 	piece   docker.Piece // read, and still to be joined
 	again   bool
@@ -50,8 +55,8 @@ type Reader struct {
 	failure error // of the stream, kept while its last records are delivered
 	// unread is the timestamp of the oldest line that was incomplete when a stream broke or
 	// the cursor was taken, 0 = none. While it is set, the log is not only looked at from
-	// its end. It holds until a new line is delivered: by then the log was read again
-	// up to where it was, and that line is complete or incomplete once more.
+	// its end. It holds until a new line is delivered behind all others: by then the log was
+	// read again up to where it was, and that line is complete or incomplete once more.
 	unread int64
 
 	// unchecked is how many records streams brought since the log was last opened and found
@@ -70,6 +75,7 @@ type Reader struct {
 	seeded   bool      // the log's last record was looked at
 	gone     bool      // the engine has no such container
 	drained  bool      // the last stream was read to its end
+	looked   bool      // a log that is not followed was read to its present end
 	read     bool      // the container stands still and was read to its end
 	run      time.Time // start of the run in which the log was opened last
 	polled   bool      // a poll is through
@@ -107,12 +113,16 @@ func (r *Reader) latest() source.Target {
 
 // Cursor returns the place behind the last batch.
 func (r *Reader) Cursor() position.Cursor {
-	return r.tracker.Cursor(r.incomplete())
+	return r.tracker.Cursor(r.unsent())
 }
 
 // incomplete returns the timestamp of the oldest line that was begun and not delivered,
 // 0 = none.
 func (r *Reader) incomplete() int64 {
+	return across(r.lines.slow, r.tracker.Since(), r.begun())
+}
+
+func (r *Reader) begun() int64 {
 	at := older(r.unread, r.lines.oldest())
 	if r.holding {
 		at = older(at, r.held.time)
@@ -120,7 +130,7 @@ func (r *Reader) incomplete() int64 {
 	if r.again {
 		at = older(at, r.piece.Time)
 	}
-	return r.lines.across(r.tracker.Since(), at)
+	return at
 }
 
 // older returns the smaller of two timestamps of which 0 means none.
@@ -165,7 +175,17 @@ func (r *Reader) Pause() time.Duration {
 	if r.through(t) && !t.Container.Running {
 		return 0
 	}
-	return max(time.Until(r.retry.at), r.opener.PollInterval, time.Millisecond)
+	return max(time.Until(r.retry.at), r.pollPause(time.Millisecond))
+}
+
+// pollPause returns how long a log is left alone that was just read to its end, at least
+// least: if lines are held, only until they are overdue, for more may have come.
+func (r *Reader) pollPause(least time.Duration) time.Duration {
+	pause := r.opener.PollInterval
+	if due, ok := r.Due(); ok {
+		pause = min(pause, max(due, firstPause))
+	}
+	return max(pause, least)
 }
 
 // Next returns the next batch. A follower waits for the container, for the engine, and
@@ -186,6 +206,13 @@ func (r *Reader) next(ctx context.Context) (*record.Batch, error) {
 		if err := r.ended(ctx); err != nil {
 			return nil, err
 		}
+		if r.polled {
+			r.polled = false
+			return nil, source.ErrIdle
+		}
+		if b := r.rematch(); b != nil {
+			return b, nil
+		}
 		if r.stream == nil && !r.rest {
 			if err := r.open(ctx); err != nil {
 				return nil, err
@@ -200,9 +227,9 @@ func (r *Reader) next(ctx context.Context) (*record.Batch, error) {
 		if err := r.ended(ctx); err != nil {
 			return nil, err
 		}
-		if r.after(err); r.polled {
-			r.polled = false
-			return nil, source.ErrIdle
+		r.after(err)
+		if b := r.overdue(); b != nil {
+			return b, nil
 		}
 	}
 }
@@ -232,28 +259,34 @@ func (r *Reader) batch() (*record.Batch, error) {
 	for {
 		for !r.holding {
 			if b != nil && !r.again && !r.rest && !r.stream.dec.Ready() {
-				return b, nil
+				if b = filled(b); b != nil {
+					return b, nil
+				}
 			}
 			err := r.failure
 			if err == nil {
 				err = r.step()
 			}
-			if err != nil && b != nil {
-				r.failure = err
-				return b, nil
+			if err == nil {
+				continue
 			}
-			if err != nil {
+			if b = filled(b); b == nil && r.rest { // nothing follows
+				b = r.giveOut()
+			}
+			if r.failure = err; b == nil {
 				r.failure = nil
 				return nil, err
 			}
-		}
-		size := len(r.held.data)
-		switch {
-		case b == nil:
-			b = r.opener.Pool.Force(max(size, min(r.buffered(), maxBatch)))
-			b.Source = r.latest().Source
-		case len(b.Arena)+size > min(cap(b.Arena), maxBatch):
 			return b, nil
+		}
+		size := len(r.held.data) + r.joiner.Size(r.held.out)
+		if b != nil && len(b.Arena)+size > min(cap(b.Arena), maxBatch) {
+			if b = filled(b); b != nil {
+				return b, nil
+			}
+		}
+		if b == nil {
+			b = r.empty(max(size, min(r.buffered(), maxBatch)))
 		}
 		r.deliver(b)
 	}
@@ -271,22 +304,19 @@ func (r *Reader) buffered() int {
 
 func (r *Reader) deliver(b *record.Batch) {
 	ln := &r.held
-	var at int64
-	if r.late {
-		at = r.tracker.Late(ln.out, ln.time)
-		r.opener.Stats.Late.Add(1)
-	} else {
-		at = r.tracker.Delivered(ln.out, ln.time, replay.Hash(ln.time, ln.data))
+	if !r.late && r.tracker.Caught(ln.out, ln.time) {
+		r.unread = 0 // what was begun has come again
 	}
-	b.Append(at, replay.Outputs[ln.out], ln.data)
-	if ln.cut {
-		b.Entries[len(b.Entries)-1].Flags |= record.Truncated
-		r.opener.Stats.Truncated.Add(1)
+	switch {
+	case r.late:
+		r.add(b, ln.out, r.tracker.Late(ln.out, ln.time), ln.data, ln.cut)
+		r.opener.Stats.Late.Add(1)
+	case r.joiner.On():
+		r.join(b, ln)
+	default:
+		r.add(b, ln.out, r.tracker.Delivered(ln.out, ln.time, replay.Hash(ln.time, ln.data)), ln.data, ln.cut)
 	}
 	r.holding = false
-	if !r.late {
-		r.unread = 0
-	}
 	r.lines.passed(ln)
 	r.fresh++
 	r.retry.reset()
@@ -316,7 +346,7 @@ func (r *Reader) step() error {
 		}
 	} else {
 		if !r.again {
-			piece, err := r.stream.dec.Next()
+			piece, err := r.pull()
 			if err != nil {
 				return err
 			}
@@ -393,6 +423,7 @@ func (r *Reader) prove(ln *line, repeated bool) {
 	}
 	if !found && s.known {
 		r.Add(source.LostGap, 1)
+		r.gap = true
 	}
 	r.unchecked, r.checked = 0, r.tracker.Since()
 	if repeated {
@@ -439,14 +470,14 @@ func (r *Reader) after(err error) {
 		r.drained = true
 		r.retry.pause(maxPause)
 	case errors.Is(err, io.EOF):
-		r.drained = true
+		r.drained, r.looked = true, true
 		r.reached(r.fresh)
 		r.retry.reset()
 		t := r.latest()
 		running := t.Container.Running && !t.Gone // then a line that is incomplete may still be ended
 		r.rest, r.polled = !running && !s.live, running && t.Mode == source.Poll
 		if running && t.Mode != source.Poll { // it could not be followed
-			r.retry.at = time.Now().Add(max(r.opener.PollInterval, firstPause))
+			r.retry.at = time.Now().Add(r.pollPause(firstPause))
 		}
 	default:
 		if !errors.Is(err, docker.ErrInBand) && !errors.Is(err, docker.ErrGarbage) {

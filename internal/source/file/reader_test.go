@@ -15,6 +15,7 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
@@ -23,6 +24,9 @@ type host struct {
 	t      *testing.T
 	dir    string
 	opener *Opener
+
+	dates int    // of rotations
+	last  string // file that was rotated away
 }
 
 func newHost(t *testing.T) *host {
@@ -225,7 +229,7 @@ func TestOddOlderNamesDoNotMatter(t *testing.T) {
 
 func TestManyShortLinesAreBounded(t *testing.T) {
 	h := newHost(t)
-	h.write("a.log", strings.Repeat("\n", 3*maxEntries))
+	h.write("a.log", strings.Repeat("\n", 3*shape.MaxEntries))
 	r := h.open("a.log", position.Cursor{})
 	lines := 0
 	for {
@@ -234,14 +238,14 @@ func TestManyShortLinesAreBounded(t *testing.T) {
 			break
 		}
 		h.must(err)
-		if len(b.Entries) > maxEntries {
+		if len(b.Entries) > shape.MaxEntries {
 			t.Fatalf("a batch of %d entries", len(b.Entries))
 		}
 		lines += len(b.Entries)
 		b.Done(record.Delivered)
 	}
-	if lines != 3*maxEntries {
-		t.Errorf("%d lines, want %d", lines, 3*maxEntries)
+	if lines != 3*shape.MaxEntries {
+		t.Errorf("%d lines, want %d", lines, 3*shape.MaxEntries)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/logcapturer/log_capturer/internal/join"
 	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
@@ -42,6 +43,9 @@ type Opener struct {
 	Early *tail.Early
 	// Keeper, if set, bounds what is held of rotated-away generations.
 	Keeper *tail.Keeper
+	// Archives, if set, lets generations be read that the engine has compressed while the
+	// agent was down.
+	Archives *tail.Archives
 }
 
 // LogName returns the name of a container's json-file in its directory, which is
@@ -51,7 +55,7 @@ func LogName(dir string) string { return dir + "-json.log" }
 // Open implements source.Opener. The reader holds descriptors of all generations that
 // are not yet read, from now on.
 func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) (source.Reader, error) {
-	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Keeper: o.Keeper, Open: &o.Stats.Descriptors})
+	log := tail.NewLog(t.Path, tail.Options{History: true, Early: o.Early, Keeper: o.Keeper, Archives: o.Archives, Open: &o.Stats.Descriptors})
 	tailer, found, err := tail.NewTailer(log, from.File, max(from.Last[record.Stdout], from.Last[record.Stderr]))
 	if err != nil {
 		log.Close()
@@ -71,6 +75,7 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 		r.since = t.Since.UnixNano()
 	}
 	r.Update(t)
+	r.joiner.Set(t.Multiline)
 	return r, nil
 }
 
@@ -87,13 +92,17 @@ type Reader struct {
 	// of by its time only; -1 = none.
 	newest [2]int
 	parts  [record.Outputs]part
+	joiner join.Joiner           // of lines that belong together
+	begun  [record.Outputs]place // of what it holds
+	at     int                   // of the record that is being decoded, in the batch's arena
+	kept   int                   // up to where the arena has text of entries, before at
 	since  int64
 
 	// Records of aheadOf before ahead were delivered in an earlier life.
 	ahead   position.FilePos
 	aheadOf record.Output
 	damaged bool // inside a hole
-	cut     bool // generations were let go: what follows is not the rest of what was read
+	cut     bool // something is missing: what follows is not the rest of what was read
 	unseen  bool // nobody ever saw a file of this container
 }
 
@@ -103,8 +112,19 @@ type part struct {
 	time      int64
 	since     time.Time // when it was read
 	truncated bool
-	start     position.FilePos // of its first record
+	start     place // of its first record
 	pending   bool
+}
+
+// place is one of a record.
+type place struct {
+	position.FilePos
+	file int // the how manieth file that was begun has it
+}
+
+// before tells which of two records was written first.
+func (p place) before(other place) bool {
+	return p.file < other.file || p.file == other.file && p.Offset < other.Offset
 }
 
 // Held returns the rotated-away generations that are held, and the bytes of disk space
@@ -123,14 +143,17 @@ func (r *Reader) Close() { r.Log.Close() }
 // Next implements source.Reader; it never waits for the log, only for memory.
 func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 	want := 0
+	if b := r.rematch(); b != nil {
+		return b, nil
+	}
 	for {
 		b, final, err := r.Fill(ctx, r.opener.Pool, want)
 		r.count()
 		if r.Gap() {
 			r.cut, r.damaged = true, false
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrIdle) && (r.stopped() || r.cut) {
-			if b := r.unterminated(); b != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrIdle) {
+			if b := r.last(errors.Is(err, io.EOF) || r.cut); b != nil {
 				return b, nil
 			}
 		}
@@ -148,6 +171,7 @@ func (r *Reader) Next(ctx context.Context) (*record.Batch, error) {
 		if r.cut {
 			r.cut = false
 			r.emitParts(b)
+			r.emitHeld(b, true)
 		}
 		switch {
 		case whole > 0:
@@ -185,9 +209,11 @@ func (r *Reader) look(end error) {
 }
 
 func (r *Reader) count() {
+	r.cut = r.cut || r.Tailer.Truncated > 0
 	r.Add(source.LostCut, int64(r.Tailer.Truncated))
 	r.Tailer.Truncated, r.Tailer.Done = 0, r.Tailer.Done[:0]
 	r.Add(source.LostRotated, int64(r.Log.TakeMissed()))
+	r.Add(source.LostDamaged, int64(r.Log.TakeDamaged()))
 	if generations, lines := r.TakeLetGo(); generations > 0 {
 		r.Add(source.LostHeld, max(lines, 1))
 	}
@@ -203,17 +229,19 @@ func (r *Reader) hole() {
 // parse decodes the records in the first n bytes of the arena.
 func (r *Reader) parse(b *record.Batch, n int) {
 	defer b.Guard()
-	pos := r.Pos()
+	pos := place{r.Pos(), r.Begun()}
 	base := pos.Offset
-	for at := 0; at < n; {
-		next := at + bytes.IndexByte(b.Arena[at:n], '\n') + 1
-		pos.Offset = base + int64(at)
-		r.record(b, at, b.Arena[at:next-1], pos)
-		at = next
+	r.kept = 0
+	for r.at = 0; r.at < n; {
+		next := r.at + bytes.IndexByte(b.Arena[r.at:n], '\n') + 1
+		pos.Offset = base + int64(r.at)
+		r.record(b, b.Arena[r.at:next-1], pos)
+		r.at = next
 	}
+	r.at = 0
 }
 
-func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FilePos) {
+func (r *Reader) record(b *record.Batch, line []byte, pos place) {
 	if len(line) == 0 {
 		return
 	}
@@ -225,7 +253,7 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 		return
 	}
 	r.damaged = false
-	if rec.output == r.aheadOf && r.behindAhead(pos) || rec.time < r.since {
+	if rec.output == r.aheadOf && r.behindAhead(pos.FilePos) || rec.time < r.since {
 		return
 	}
 	p := &r.parts[rec.output]
@@ -234,7 +262,7 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 	}
 	text, ended := bytes.CutSuffix(rec.text, []byte("\n"))
 	if !ended || p.pending {
-		r.join(p, rec, text, pos)
+		r.gather(p, rec, text, pos)
 		if !ended {
 			return
 		}
@@ -246,6 +274,14 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 	if len(text) > r.opener.MaxLine {
 		text, e.Flags = text[:r.opener.MaxLine], record.Truncated
 	}
+	if r.joiner.On() {
+		off := -1
+		if rec.off >= 0 {
+			off = r.at + rec.off
+		}
+		r.join(b, joint{rec.output, rec.time, text, e.Flags != 0, pos, off})
+		return
+	}
 	var fresh bool
 	if e.Time, fresh = r.fresh(b, rec.output, rec.time, text); !fresh {
 		return
@@ -255,7 +291,7 @@ func (r *Reader) record(b *record.Batch, at int, line []byte, pos position.FileP
 	}
 	e.Len = uint32(len(text))
 	if rec.off >= 0 {
-		e.Off = uint32(at + rec.off)
+		e.Off = uint32(r.at + rec.off)
 	} else {
 		e.Off = uint32(len(b.Arena))
 		b.Arena = append(b.Arena, text...)
@@ -305,7 +341,7 @@ func (r *Reader) behindAhead(pos position.FilePos) bool {
 	return false
 }
 
-func (r *Reader) join(p *part, rec rec, text []byte, pos position.FilePos) {
+func (r *Reader) gather(p *part, rec rec, text []byte, pos place) {
 	if !p.pending {
 		*p = part{text: p.text[:0], time: rec.time, since: time.Now(), start: pos, pending: true}
 	}
@@ -334,28 +370,6 @@ func (r *Reader) stopped() bool {
 	return true
 }
 
-// unterminated returns the last words of a container that ended without a newline,
-// nil if there are none.
-func (r *Reader) unterminated() *record.Batch {
-	size := 0
-	for i := range r.parts {
-		size += len(r.parts[i].text)
-	}
-	if !r.parts[record.Stdout].pending && !r.parts[record.Stderr].pending {
-		return nil
-	}
-	r.cut = false
-	b := r.opener.Pool.Force(size)
-	b.Source = r.target.Source
-	r.emitParts(b)
-	r.settleAll(b)
-	if len(b.Entries) == 0 { // it was delivered before
-		b.Done(record.Delivered)
-		return nil
-	}
-	return b
-}
-
 // emitParts ends the lines whose end will not be read.
 func (r *Reader) emitParts(b *record.Batch) {
 	for output := range r.parts {
@@ -369,6 +383,12 @@ func (r *Reader) emitJoined(b *record.Batch, p *part, output record.Output) {
 	text, truncated := strip(p.text), p.truncated
 	if truncated {
 		text = p.text
+	}
+	if r.joiner.On() {
+		ln := joint{output, p.time, text, truncated, p.start, -1}
+		*p = part{}
+		r.join(b, ln)
+		return
 	}
 	at, fresh := r.fresh(b, output, p.time, text)
 	*p = part{} // long lines are rare: their memory is not kept
@@ -391,8 +411,8 @@ func strip(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\r")) }
 // Open returns how many generations of the log are held open, for the ledger.
 func (r *Reader) Open() int { return r.Log.Held() }
 
-// Cursor implements source.Reader. While a line is incomplete on one output, the
-// cursor stays at its first part, and says how far the other output is.
+// Cursor implements source.Reader. While a line is incomplete on one output, or an entry
+// is held, the cursor stays at its beginning, and says how far the other output is.
 func (r *Reader) Cursor() position.Cursor {
 	here := r.Pos()
 	c := r.tracker.Cursor(r.incomplete())
@@ -400,29 +420,43 @@ func (r *Reader) Cursor() position.Cursor {
 		return c // reading begins with the oldest generation again, until it is through
 	}
 	c.File = &here
-	out, err := &r.parts[record.Stdout], &r.parts[record.Stderr]
+	out, err := r.start(record.Stdout), r.start(record.Stderr)
 	switch {
-	case out.pending && err.pending && older(out, err):
-		c.File, c.Ahead = &out.start, ahead(record.Stderr, err.start)
-	case out.pending && err.pending:
-		c.File, c.Ahead = &err.start, ahead(record.Stdout, out.start)
-	case out.pending:
-		c.File, c.Ahead = &out.start, ahead(record.Stderr, r.reached(record.Stderr, here))
-	case err.pending:
-		c.File, c.Ahead = &err.start, ahead(record.Stdout, r.reached(record.Stdout, here))
+	case out != nil && err != nil && out.before(*err):
+		c.File, c.Ahead = copied(out), ahead(record.Stderr, err.FilePos)
+	case out != nil && err != nil:
+		c.File, c.Ahead = copied(err), ahead(record.Stdout, out.FilePos)
+	case out != nil:
+		c.File, c.Ahead = copied(out), ahead(record.Stderr, r.reached(record.Stderr, here))
+	case err != nil:
+		c.File, c.Ahead = copied(err), ahead(record.Stdout, r.reached(record.Stdout, here))
 	case r.aheadOf != record.OutputNone: // still on the way to where the earlier life was
 		c.Ahead = ahead(r.aheadOf, r.ahead)
-	}
-	if c.File != &here {
-		start := *c.File
-		c.File = &start
 	}
 	return c
 }
 
-// incomplete returns the timestamp of the oldest line whose end is not read, 0 = none.
+// start returns where the oldest line of an output is that was read and not delivered, nil
+// if there is none.
+func (r *Reader) start(output record.Output) *place {
+	switch {
+	case r.joiner.Holds(replay.Index(output)):
+		return &r.begun[output]
+	case r.parts[output].pending:
+		return &r.parts[output].start
+	}
+	return nil
+}
+
+func copied(p *place) *position.FilePos {
+	pos := p.FilePos
+	return &pos
+}
+
+// incomplete returns the timestamp of the oldest line that was read and not delivered, 0 =
+// none.
 func (r *Reader) incomplete() int64 {
-	var oldest int64
+	oldest := r.joiner.Oldest()
 	for i := range r.parts {
 		if p := &r.parts[i]; p.pending && (oldest == 0 || p.time < oldest) {
 			oldest = p.time
@@ -441,13 +475,4 @@ func (r *Reader) reached(output record.Output, here position.FilePos) position.F
 
 func ahead(output record.Output, pos position.FilePos) *position.Ahead {
 	return &position.Ahead{Output: uint8(output), Pos: pos}
-}
-
-// older tells which of two incomplete lines began first: by time, since they may be
-// in different generations.
-func older(a, b *part) bool {
-	if a.start.FileID == b.start.FileID {
-		return a.start.Offset < b.start.Offset
-	}
-	return a.time < b.time
 }

@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
 	"github.com/logcapturer/log_capturer/internal/replay"
@@ -439,7 +440,19 @@ func TestEachLineOnceHoweverOftenItIsReopened(t *testing.T) {
 	})
 }
 
-func BenchmarkReader(b *testing.B) {
+func BenchmarkReader(b *testing.B) { benchmarkReader(b, nil) }
+
+// Every line begins an entry, and none goes on: what it costs to wait for that.
+func BenchmarkReaderOfEntries(b *testing.B) {
+	benchmarkReader(b, matcher(b, func(c *multiline.Config) { c.Start = "^0" }))
+}
+
+// No line has to do with a trace.
+func BenchmarkReaderOfTraces(b *testing.B) {
+	benchmarkReader(b, matcher(b, func(c *multiline.Config) { c.Presets = []string{"java"} }))
+}
+
+func benchmarkReader(b *testing.B, m *multiline.Matcher) {
 	dir := b.TempDir()
 	l := newEngineLog(b, dir, 2)
 	text := strings.Repeat("0123456789 ", 18) + "\n"
@@ -453,8 +466,10 @@ func BenchmarkReader(b *testing.B) {
 	b.SetBytes(info.Size())
 	b.ReportAllocs()
 	o := &Opener{Pool: record.NewPool(64 << 20), MaxLine: 1 << 20, Stats: &Stats{}}
+	tg := target(l.path)
+	tg.Multiline = m
 	for b.Loop() {
-		r, err := o.Open(context.Background(), target(l.path), position.Cursor{})
+		r, err := o.Open(context.Background(), tg, position.Cursor{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -468,7 +483,7 @@ func BenchmarkReader(b *testing.B) {
 			batch.Done(record.Delivered)
 		}
 		r.Close()
-		if lines != 50_000 {
+		if most := 50_000; lines != most && (m == nil || lines != most-1) { // the last one may go on
 			b.Fatalf("read %d lines", lines)
 		}
 	}

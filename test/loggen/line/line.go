@@ -62,6 +62,22 @@ func AppendText(dst []byte, text, id string, seq int64, now time.Time) []byte {
 	return appendPlain(dst, len(dst), id, seq, 0, 0, now, text)
 }
 
+// What the lines of a stack trace begin with, as Java prints it.
+const (
+	traceHead  = "java.lang.IllegalStateException: "
+	traceFrame = "\tat com.acme.Shop.pay(Shop.java:17) "
+)
+
+// AppendTrace appends the first line of a stack trace, or another one; what Append promises
+// holds for it too.
+func AppendTrace(dst []byte, first bool, id string, seq int64, now time.Time) []byte {
+	start, begin := len(dst), traceFrame
+	if first {
+		begin = traceHead
+	}
+	return appendPlain(append(dst, begin...), start, id, seq, 0, 0, now, "no")
+}
+
 const (
 	crcMark = "crc="
 	crcLen  = len(crcMark) + 8

@@ -1,0 +1,6 @@
+//go:build race
+
+package timestamp
+
+// raceDetector tells whether these tests run with it.
+const raceDetector = true
