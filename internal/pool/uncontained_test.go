@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ import (
 // third.
 type diary struct {
 	target source.Target
-	lines  int
+	lines  atomic.Int64
 	moved  bool
 	opened []position.Cursor
 	closed int
@@ -41,17 +42,18 @@ func (d *diary) Next(ctx context.Context) (*record.Batch, error) {
 	if !task.Sleep(ctx, time.Second) {
 		return nil, ctx.Err()
 	}
-	if d.lines++; d.lines == 4 {
+	n := d.lines.Add(1)
+	if n == 4 {
 		return nil, errTorn
 	}
 	b := record.NewPool(1 << 20).Force(1)
 	b.Source = d.target.Source
-	b.Append(int64(d.lines), record.OutputNone, []byte("x"))
+	b.Append(n, record.OutputNone, []byte("x"))
 	return b, nil
 }
 
 func (d *diary) Cursor() position.Cursor {
-	return position.Cursor{Journal: &position.JournalPos{Since: int64(1 + d.lines)}}
+	return position.Cursor{Journal: &position.JournalPos{Since: 1 + d.lines.Load()}}
 }
 func (d *diary) Update(source.Target) {}
 func (d *diary) Close()               { d.closed++ }
@@ -101,8 +103,8 @@ func TestWhatIsNoContainerIsFollowedToo(t *testing.T) {
 			t.Errorf("where it begins is not kept: %+v", at)
 		}
 		pause(time.Minute)
-		if d.lines != 1 || !out.wait {
-			t.Errorf("it is not held up: %d lines were read; can wait: %v", d.lines, out.wait)
+		if d.lines.Load() != 1 || !out.wait {
+			t.Errorf("it is not held up: %d lines were read; can wait: %v", d.lines.Load(), out.wait)
 		}
 		census := scope.Census()
 		if census["test/readers/stream"] != 1 || census["test/readers/poll"] != 1 || census["test/readers/file"] != 0 {
@@ -110,12 +112,12 @@ func TestWhatIsNoContainerIsFollowedToo(t *testing.T) {
 		}
 		close(out.open)
 		pause(3500 * time.Millisecond)
-		if f := p.Figures(); d.lines < 4 || f.Slots != 1 {
-			t.Errorf("%d lines, %d slots", d.lines, f.Slots)
+		if f := p.Figures(); d.lines.Load() < 4 || f.Slots != 1 {
+			t.Errorf("%d lines, %d slots", d.lines.Load(), f.Slots)
 		}
 		pause(3 * time.Second)
-		if n, at := out.of("diary"), store.Get("diary"); d.lines < 6 || n == 0 || at.Journal.Since < 6 || len(d.opened) != 1 {
-			t.Errorf("it does not go on after a failure: %d read, at %+v, opened %d times", d.lines, at.Journal, len(d.opened))
+		if n, at := out.of("diary"), store.Get("diary"); d.lines.Load() < 6 || n == 0 || at.Journal.Since < 6 || len(d.opened) != 1 {
+			t.Errorf("it does not go on after a failure: %d read, at %+v, opened %d times", d.lines.Load(), at.Journal, len(d.opened))
 		}
 		if err := scope.Close(t.Context()); err != nil {
 			t.Error(err)

@@ -153,13 +153,32 @@ func (r *rig) retire(ctx context.Context, m *member) error {
 	n, err := r.expect(m)
 	if err == nil && m.read == "poll" { // what comes after the last poll would be lost, as the documentation says
 		err = r.delivered(ctx, r.calm, m.c.Name, n)
-		task.Sleep(ctx, 2*time.Second) // so that a poll finds nothing more: else the agent counts a loss that may be
+		r.polled(ctx)
 	}
 	_, removing := r.engine.Client().ContainerRemove(ctx, m.c.ID, client.ContainerRemoveOptions{Force: true})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.did.removed++
 	return errors.Join(err, removing)
+}
+
+// polled waits until containers were polled again a few times, so that a poll of one that
+// stands still found nothing more: else the agent counts a loss that may be. Who was read to
+// its end is polled no more, so it does not wait for long.
+func (r *rig) polled(ctx context.Context) {
+	began, first := time.Now(), -1.0
+	for time.Since(began) < 10*time.Second {
+		m, err := r.agent.Scrape()
+		if err == nil && first < 0 {
+			first = m.Sum("container_polls_total")
+		}
+		if err == nil && time.Since(began) > 2*time.Second && m.Sum("container_polls_total") >= first+float64(3*r.o.others) {
+			return
+		}
+		if !task.Sleep(ctx, 200*time.Millisecond) {
+			return
+		}
+	}
 }
 
 // expect adds to the ledger what the engine wrote of a container, and returns how much.

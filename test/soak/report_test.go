@@ -65,7 +65,7 @@ func (r *result) wrong() (all []string) {
 	add(r.broken != nil, "the soak did not get through: %v", r.broken)
 	add(len(r.seen.samples) < 20 || r.seen.missed > len(r.seen.samples)/20, "%d samples were taken, %d could not be", len(r.seen.samples), r.seen.missed)
 	last := r.final
-	add(last.upstreamLost > 0, "the agent counts %d lines as lost before it could read them", last.upstreamLost)
+	add(last.upstreamLost > 0, "the agent counts %d lines as lost before it could read them: %s", last.upstreamLost, last.why)
 	add(last.dropped+last.deadletter > 0, "the agent dropped %d lines, and %d became dead letters", last.dropped, last.deadletter)
 	add(last.unclosed > 0, "%d things were collected as garbage without being closed", last.unclosed)
 	add(last.alarms > 0, "the leak watch told %d times of a leak", last.alarms)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ type sample struct {
 	spooled                           int64 // lines
 	unclosed, alarms                  int64
 	upstreamLost, dropped, deadletter int64
+	why                               string // of upstreamLost
 }
 
 // change is one of a component's health.
@@ -74,6 +77,7 @@ func (r *rig) measure() (sample, error) {
 	s.turns, s.acked = int64(m.Sum("container_stream_rotations_total")), int64(m.Sum("lines_acked_total"))
 	s.spooled, s.alarms = int64(m.Sum("lines_spooled")), int64(m.Sum("leak_alarms_total"))
 	s.upstreamLost = int64(m.Sum("lines_upstream_lost_total"))
+	s.why = reasons(m)
 	s.dropped, s.deadletter = int64(m.Sum("lines_dropped_total")), int64(m.Sum("lines_deadlettered_total"))
 	return s, errors.Join(errs[:]...)
 }
@@ -157,4 +161,16 @@ func (w *record) series(of func(s sample) float64) []point {
 // settled are the samples but for the first ones, while caches and pools fill.
 func (w *record) settled() record {
 	return record{samples: w.samples[min(len(w.samples), len(w.samples)/10):]}
+}
+
+// reasons are those for which lines were counted as lost, with how many.
+func reasons(m harness.Metrics) string {
+	var all []string
+	for series, n := range m {
+		if strings.HasPrefix(series, "log_capturer_lines_upstream_lost_total{") && n > 0 {
+			all = append(all, fmt.Sprintf("%s %.0f", strings.TrimPrefix(series, "log_capturer_lines_upstream_lost_total"), n))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
