@@ -74,7 +74,7 @@ type Reader struct {
 	rest     bool      // the run is over and all of it was read: what is incomplete stays so
 	seeded   bool      // the log's last record was looked at
 	gone     bool      // the engine has no such container
-	drained  bool      // the last stream was read to its end
+	drained  bool      // the last stream that followed was read to its end
 	looked   bool      // a log that is not followed was read to its present end
 	read     bool      // the container stands still and was read to its end
 	run      time.Time // start of the run in which the log was opened last

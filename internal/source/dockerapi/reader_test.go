@@ -152,6 +152,37 @@ func TestARemovalBehindABrokenStreamIsALoss(t *testing.T) {
 	}
 }
 
+// A container stops, its stream ends, and it is removed within the look behind that: nothing
+// is lost.
+func TestARemovalWithinTheLastLookIsNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := testTarget()
+		target.Container.Started = time.Unix(0, noon)
+		var r *Reader
+		ends := readerFunc(func([]byte) (int, error) {
+			stopped, box := target, *target.Container
+			box.Running = false
+			stopped.Container = &box
+			r.Update(stopped)
+			return 0, io.EOF
+		})
+		r, _ = open(t, &answers{
+			bodies: []io.Reader{io.MultiReader(frames(stored{0, noon, "line\n"}), ends), iotest.ErrReader(io.ErrUnexpectedEOF)},
+			errs:   []error{nil, nil, docker.ErrNotFound},
+		}, target, position.Cursor{})
+		if got := texts(t, r); len(got) != 1 {
+			t.Errorf("%q", got)
+		}
+		if got := r.TakeLosses(); len(got) != 0 {
+			t.Errorf("losses %v, want none", got)
+		}
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 func TestALogThatCannotBeReadIsAskedForOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &answers{errs: []error{docker.ErrUnsupported}}

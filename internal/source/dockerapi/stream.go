@@ -110,7 +110,9 @@ func (r *Reader) open(ctx context.Context) error {
 		}
 		return r.refused(err)
 	}
-	r.stream, r.follow, r.read, r.drained, r.run = s, s.follow, false, false, t.Container.Started
+	r.stream, r.follow, r.read, r.run = s, s.follow, false, t.Container.Started
+	// A look at what stands still, behind a stream that was read to its end, finds no more.
+	r.drained = r.drained && !s.follow
 	r.failure, r.removing = nil, time.Time{}
 	r.trouble.Store(nil)
 	if s.follow {
