@@ -80,6 +80,20 @@ func (r *rig) floor(t *testing.T) usage {
 	return u
 }
 
+// back waits until the agent has no more goroutines and descriptors, besides those of
+// logs, than it had at a floor. What stays is a leak, and told with its owners.
+func (r *rig) back(t *testing.T, at usage) (u usage) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, fmt.Sprintf("%d goroutines and %d descriptors as before", at.goroutines, at.files), func() (bool, string) {
+		if u = r.usage(t); u.goroutines <= at.goroutines && u.files <= at.files {
+			return true, ""
+		}
+		held, err := r.agent.Resources()
+		return false, fmt.Sprintf("%d and %d, %v %+v", u.goroutines, u.files, err, held.Goroutines)
+	})
+	return u
+}
+
 // lastLine returns the largest number of a line of id in a json-file and the
 // generation before it.
 func lastLine(path, id string) (int64, error) {
