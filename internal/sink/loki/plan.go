@@ -41,16 +41,6 @@ type shape struct {
 	cut      []byte // the same for entries that were truncated
 }
 
-// maxStreams bounds what is remembered of streams. To forget is always safe: it costs
-// one request that is not shared.
-const maxStreams = 4096
-
-// streams is what the sink remembers of streams, by label set and by record.Stream.
-type streams struct {
-	byKey    map[string]*stream
-	byRecord map[*record.Stream]*shape
-}
-
 // plan sorts the entries of the views into groups, without those that an earlier Send
 // of the same views has settled, and without those that are too old.
 func (s *Sink) plan(ctx context.Context, views []record.View) {
@@ -60,9 +50,7 @@ func (s *Sink) plan(ctx context.Context, views []record.View) {
 		oldest = math.MinInt64
 	}
 	var old []ref
-	if len(s.streams.byRecord) > maxStreams || len(s.streams.byKey) > maxStreams {
-		s.streams = streams{}
-	}
+	s.streams.turn(time.Now())
 	s.groups = s.groups[:0]
 	done := s.resume.of(views)
 	if done != nil {
@@ -118,30 +106,21 @@ func (s *Sink) groupOf(st *stream) *group {
 
 func (s *Sink) shapeOf(source *record.Source, out record.Output) *shape {
 	rs := source.Streams[out]
-	if found := s.streams.byRecord[rs]; found != nil {
+	if found := s.streams.shape(rs); found != nil {
 		return found
-	}
-	if s.streams.byKey == nil {
-		s.streams = streams{map[string]*stream{}, map[*record.Stream]*shape{}}
 	}
 	var labels, metadata record.Labels
 	if rs != nil {
 		labels, metadata = rs.Labels, rs.Metadata
 	}
-	key := s.key(labels)
-	st := s.streams.byKey[key]
-	if st == nil {
-		st = &stream{key: key}
-		s.streams.byKey[key] = st
-	}
-	sh := &shape{stream: st}
+	sh := &shape{stream: s.streams.stream(s.key(labels))}
 	if s.cfg.StructuredMetadata {
 		for _, label := range metadata {
 			sh.metadata = wire.AppendMetadata(sh.metadata, metadataName(label.Name), label.Value)
 		}
 		sh.cut = wire.AppendMetadata(slices.Clone(sh.metadata), "truncated", "true")
 	}
-	s.streams.byRecord[rs] = sh
+	s.streams.keep(rs, sh)
 	return sh
 }
 
