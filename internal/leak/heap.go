@@ -2,7 +2,7 @@ package leak
 
 import (
 	"fmt"
-	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 
 	"github.com/logcapturer/log_capturer/internal/units"
@@ -12,42 +12,49 @@ import (
 // older than it may be.
 type Collector interface {
 	// Freshen collects when no collection has been since the last call, and more than
-	// enough has been allocated since to hide a leak. A busy agent collects by itself.
+	// enough has been allocated since to hide a leak. A busy agent collects by itself. One
+	// that has become quiet gives back to the system what it needed before.
 	Freshen(enough units.Size)
 }
 
 // runtimeCollector is that of the process.
 type runtimeCollector struct {
 	cycles  uint64
-	samples [3]metrics.Sample
+	free    int64 // bytes that nobody uses and could not be given back
+	samples [4]metrics.Sample
 }
 
 // NewCollector returns the process's, for one caller at a time.
 func NewCollector() Collector { return new(runtimeCollector) }
 
+// keptFree is how much unused memory, in bytes, is not worth a collection.
+const keptFree = 1 << 20
+
 // Freshen implements Collector. An idle agent that leaks collects once an interval; one
 // that does not leak has next to nothing to collect.
 func (r *runtimeCollector) Freshen(enough units.Size) {
-	cycles, unseen := r.read()
-	if cycles == r.cycles && unseen >= int64(enough) {
-		runtime.GC()
-		cycles, _ = r.read()
+	cycles, unseen, free := r.read()
+	if cycles == r.cycles && (unseen >= int64(enough) || free > r.free+keptFree) {
+		debug.FreeOSMemory() // collects, too
+		cycles, _, r.free = r.read()
 	}
 	r.cycles = cycles
 }
 
-// read returns the number of collections, and how many bytes came since the last.
-func (r *runtimeCollector) read() (cycles uint64, unseen int64) {
-	r.samples[0].Name = "/gc/cycles/total:gc-cycles"
-	r.samples[1].Name = "/memory/classes/heap/objects:bytes"
-	r.samples[2].Name = "/gc/heap/live:bytes"
+// read returns the number of collections, how many bytes came since the last, and how many
+// are the process's that nobody uses.
+func (r *runtimeCollector) read() (cycles uint64, unseen, free int64) {
+	for i, name := range []string{"/gc/cycles/total:gc-cycles", "/memory/classes/heap/objects:bytes", "/gc/heap/live:bytes", "/memory/classes/heap/free:bytes"} {
+		r.samples[i].Name = name
+	}
 	metrics.Read(r.samples[:])
 	for i := range r.samples {
 		if r.samples[i].Value.Kind() != metrics.KindUint64 {
-			return 0, 0
+			return 0, 0, 0
 		}
 	}
-	return r.samples[0].Value.Uint64(), int64(r.samples[1].Value.Uint64()) - int64(r.samples[2].Value.Uint64())
+	objects, live := r.samples[1].Value.Uint64(), r.samples[2].Value.Uint64()
+	return r.samples[0].Value.Uint64(), int64(objects) - int64(live), int64(r.samples[3].Value.Uint64())
 }
 
 // Site is a function and what it allocated that is still in use.

@@ -72,9 +72,10 @@ func TestRunLooksEveryIntervalAndFollowsItsSettings(t *testing.T) {
 
 func TestACollectionIsMadeWhenTheLiveHeapIsOldAndMuchIsNew(t *testing.T) {
 	c := new(runtimeCollector)
-	cycles := func() uint64 { n, _ := c.read(); return n }
+	cycles := func() uint64 { n, _, _ := c.read(); return n }
 	runtime.GC()
 	c.Freshen(units.GiB) // learns the number of collections
+	c.Freshen(units.GiB) // gives back what other tests left
 	before := cycles()
 	c.Freshen(units.GiB)
 	if now := cycles(); now != before {
@@ -93,6 +94,25 @@ func TestACollectionIsMadeWhenTheLiveHeapIsOldAndMuchIsNew(t *testing.T) {
 	}
 	runtime.KeepAlive(kept)
 	runtime.KeepAlive(more)
+}
+
+func TestAnAgentThatHasBecomeQuietGivesItsMemoryBack(t *testing.T) {
+	c := new(runtimeCollector)
+	free := func() int64 { _, _, n := c.read(); return n }
+	much := make([]byte, 64<<20)
+	for i := range much {
+		much[i] = 1
+	}
+	runtime.KeepAlive(much)
+	runtime.GC()
+	if n := free(); n < 32<<20 {
+		t.Fatalf("%d bytes are free: too few to see anything", n)
+	}
+	c.Freshen(units.GiB) // there was a collection: it is not known to be quiet
+	c.Freshen(units.GiB)
+	if n := free(); n > 8<<20 { // other tests run on
+		t.Errorf("%d bytes are kept for nothing", n)
+	}
 }
 
 func TestACensusBecomesASample(t *testing.T) {
