@@ -89,7 +89,7 @@ type FileConfig struct {
 	Roots   []string   `yaml:"roots" jsonschema_description:"Directories that symbolic links may not lead out of. Empty = they may lead anywhere."`
 	Since   Since      `yaml:"since" jsonschema_description:"How much history is read of a file that is seen for the first time: start (all), now (none) or a duration such as 10m."`
 	MaxLine units.Size `yaml:"max_line" jsonschema_description:"The longest line that is kept whole; what is beyond is cut off, marked and counted. 1KiB to 64MiB."`
-	MaxOpen int        `yaml:"max_open" jsonschema_description:"How many files are held open of which all was read. Of more, those that rest the longest are closed, and opened again when they are written to. At least 1."`
+	MaxOpen int        `yaml:"max_open" jsonschema_description:"How many files are held open of which all was read; as many again while they are written to every few seconds. Of more, those that rest the longest are closed, and opened again when they are written to. At least 1."`
 	Held    HeldConfig `yaml:"held" jsonschema_description:"Rotated-away files that are kept open until they are read."`
 
 	shape.Config `yaml:",inline"`

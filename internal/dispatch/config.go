@@ -33,7 +33,7 @@ type Config struct {
 // BatchConfig is dispatcher.batch.
 type BatchConfig struct {
 	MaxBytes units.Size     `yaml:"max_bytes" jsonschema_description:"Send as soon as this many bytes of lines are waiting; 1KiB to 64MiB, not more than memory."`
-	Linger   units.Duration `yaml:"linger" jsonschema_description:"Send no later than this after the first line came in; at most 1m."`
+	Linger   units.Duration `yaml:"linger" jsonschema_description:"How long lines wait at most for others to share a request with. After a pause a line is sent at once; when requests follow each other they keep a distance, an eighth of this for a sink that answers within 4ms, all of it for one that takes 30ms or longer, never less than 1/32. More makes requests fewer and lines later; at most 1m."`
 }
 
 // RetryConfig is dispatcher.retry.

@@ -249,10 +249,11 @@ func (l *Lane) run(ctx context.Context) {
 	taking, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(l.leave, stop)() //nolint:contextcheck // either of the two ends it
+	var pace pace
 	for taking.Err() == nil {
 		batch := l.config.Load().Batch
 		l.taking.Store(time.Now().UnixNano())
-		lease, err := l.queue.Take(taking, int(batch.MaxBytes), time.Duration(batch.Linger))
+		lease, err := l.queue.Take(taking, int(batch.MaxBytes), pace.next(batch.Linger.Std()))
 		l.taking.Store(0)
 		switch {
 		case err == nil:
@@ -265,7 +266,9 @@ func (l *Lane) run(ctx context.Context) {
 			}
 			continue
 		}
+		began := time.Now()
 		l.settle(ctx, lease)
+		pace.sent(began, time.Since(began))
 		l.onFreed()
 	}
 }

@@ -69,9 +69,13 @@ type job struct {
 	tracker *position.Tracker // of the reader, or of the last one; written under mu by its only user
 	failed  atomic.Bool       // a batch was not delivered: read again from the acknowledged cursor
 	armed   atomic.Bool
-	blind   atomic.Bool // no hint tells of a write
-	// lastBusy is when a file had something to read last.
+	blind   atomic.Bool  // no hint tells of a write
+	unnamed atomic.Bool  // no hint tells of a new generation
+	missed  atomic.Int32 // what hints should have told of since the last one
+	// lastBusy is when a file had something to read last, and gap how long that was after the
+	// time before; its turn's, and the pool's while it rests.
 	lastBusy time.Time
+	gap      time.Duration
 	parked   *parked     // its file was closed; its turn's alone
 	replaced bool        // what it reads next is another file than the one that was parked
 	done     atomic.Bool // read to its end
@@ -146,7 +150,8 @@ func (j *job) watch() {
 		return
 	}
 	dir, name := filepath.Split(path)
-	if err := j.p.Watcher.WatchName(filepath.Clean(dir), name, j.appeared); err != nil {
+	err := j.p.Watcher.WatchName(filepath.Clean(dir), name, j.appeared)
+	if j.unnamed.Store(err != nil); err != nil {
 		j.p.Log.Debug("no hints for this log; it is looked at every few seconds", "path", path, "error", err)
 	}
 }
@@ -173,6 +178,18 @@ func (j *job) appeared() {
 		_, _ = r.Look()      // an error shows again when the log is read
 		j.armed.Store(false) // the new generation is not
 	}
+	j.p.wake(j)
+}
+
+// tells whether a hint is to be expected of whatever happens to the log.
+func (j *job) tells() bool {
+	return j.armed.Load() && !j.unnamed.Load() && j.missed.Load() < unheard
+}
+
+// heard is what a hint calls, in the watcher's goroutine.
+func (j *job) heard() {
+	j.missed.Store(0)
+	j.armed.Store(false)
 	j.p.wake(j)
 }
 

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"container/list"
+	"time"
 
 	"github.com/logcapturer/log_capturer/internal/tail"
 )
@@ -10,10 +11,16 @@ import (
 // that rests the longest first. Of more than max that one is parked: its reader is closed,
 // and opened again where it was when its file is written to, or is another one. The hint
 // for that outlives the descriptor. It is bookkeeping, under the pool's lock.
+//
+// As many again stay open for as long as something new comes every regular.
 type resting struct {
-	max   int // 0 = there is no bound
-	order list.List
+	max     int // 0 = there is no bound
+	regular time.Duration
+	order   list.List
 }
+
+// regular is the time in which a file is written to again that it is not worth to close.
+const regular = 10 * time.Second
 
 // add notes that j rests now, and returns who is to be parked for it, nil if nobody. One
 // that could just not be parked is passed over this time.
@@ -31,6 +38,9 @@ func (r *resting) surplus() *job {
 		return nil
 	}
 	j, _ := r.order.Front().Value.(*job)
+	if r.order.Len() <= 2*r.max && j.gap < r.regular && time.Since(j.lastBusy) < r.regular {
+		return nil // a sweep asks again
+	}
 	r.remove(j)
 	return j
 }
@@ -53,6 +63,11 @@ func (p *Pool) SetMaxOpen(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resting.max = n
+	p.parkSurplus()
+}
+
+// parkSurplus parks those that are too many. The caller holds the lock.
+func (p *Pool) parkSurplus() {
 	for j := p.resting.surplus(); j != nil; j = p.resting.surplus() {
 		p.park(j)
 	}

@@ -16,6 +16,7 @@ import (
 func newCrowd(t *testing.T, open, files int) (*fixture, []source.Target) {
 	f := newIdleFixture(t)
 	f.pool.SetMaxOpen(open)
+	f.pool.resting.regular = 0
 	var targets []source.Target
 	for i := range files {
 		name := fmt.Sprintf("%d.log", i)
@@ -196,4 +197,27 @@ func TestEachLineComesOnceOfManyFilesFewOfWhichAreOpen(t *testing.T) {
 	if len(f.lost) > 0 {
 		t.Errorf("lost: %q", f.lost)
 	}
+}
+
+func TestFilesThatAreWrittenToRegularlyStayOpen(t *testing.T) {
+	f, targets := newCrowd(t, 2, 4)
+	f.pool.mu.Lock()
+	f.pool.resting.regular = time.Minute
+	f.pool.mu.Unlock()
+	want := []string{"0"}
+	for n := 1; n <= 3; n++ { // with the first their gaps begin to be known
+		line := fmt.Sprint(n)
+		want = append(want, line)
+		for _, tg := range targets {
+			f.write(filepath.Base(tg.Path), line+"\n")
+		}
+		for _, tg := range targets {
+			f.arrives(tg.Source.ID, want...)
+		}
+	}
+	f.rests(4)
+	f.pool.mu.Lock()
+	f.pool.resting.regular = 0
+	f.pool.mu.Unlock()
+	f.rests(2) // with a sweep
 }

@@ -36,7 +36,13 @@ const (
 	quantum = 8
 	// pollTime bounds the turn of a container that is polled and writes faster than it is read.
 	pollTime = 10 * time.Second
-	// settle is how long a log that was just read is left alone before it is read
+	// A log that was just read is armed at once when its lines come with gaps of prompt at
+	// least, and the pool has promptness left: rate such reads a second, burst in a row. So
+	// a line is late by no more than its read where there are few, and many cost few reads.
+	prompt      = 5 * time.Millisecond
+	promptRate  = 125
+	promptBurst = 25
+	// settle is how long a log that was just read is left alone otherwise before it is read
 	// again or armed: many lines then cost one read instead of one each.
 	settle = 20 * time.Millisecond
 	// A log that had something to read twice within steady is read every beat, without
@@ -48,11 +54,15 @@ const (
 	endPause = 200 * time.Millisecond
 	// roomPause is how often a poller looks whether there is room again for what it reads.
 	roomPause = time.Second
-	// sweepInterval is how often every log is looked at whatever the hints say.
+	// sweepInterval is how often every log is looked at that may not tell of a write by a hint.
 	sweepInterval = 2 * time.Second
-	// looksPerSweep bounds at how many files a sweep looks that would tell of a write by a
-	// hint: with more of them each has its turn every few sweeps.
+	// hintedSweeps is with how many sweeps each of the others has its turn: should hints be
+	// missing, it is soon known of which. looksPerSweep bounds how many have it with one.
+	hintedSweeps  = 5
 	looksPerSweep = 1000
+	// unheard is how often a sweep finds, with no hint in between, what a hint should have
+	// told before the log is one of those that may not tell.
+	unheard = 2
 	// maxPause bounds the pause after a failure to open or read.
 	maxPause = 30 * time.Second
 	// Pollers is how many containers are polled at the same time, unless Deps says it.
@@ -118,6 +128,7 @@ type Pool struct {
 	Tickers ledger.Account
 	open    atomic.Int64 // readers of files
 	told    atomic.Bool  // that there are files without hints
+	prompts prompts
 	// shortage is when one was said last, in nanoseconds since the epoch.
 	shortage atomic.Int64
 
@@ -137,7 +148,7 @@ type Pool struct {
 // New returns a pool; nothing runs before Run.
 func New(d Deps) *Pool {
 	p := &Pool{Deps: d, due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
-	p.slots, p.resting.max = newSlots(d.Streams, d.PollInterval), d.MaxOpen
+	p.slots, p.resting.max, p.resting.regular = newSlots(d.Streams, d.PollInterval), d.MaxOpen, regular
 	if d.Scope != nil {
 		p.Ready(d.Scope)
 	}
@@ -294,7 +305,8 @@ func (p *Pool) sweep() {
 	p.mu.Lock()
 	var done, look, fresh, fallen []*job
 	p.sweeps++
-	rounds := 1 + len(p.jobs)/looksPerSweep
+	p.parkSurplus()
+	rounds := max(hintedSweeps, 1+len(p.jobs)/looksPerSweep)
 	for key, j := range p.jobs {
 		switch {
 		case j.finished() && (j.back || j.unread && !j.left):
@@ -313,7 +325,7 @@ func (p *Pool) sweep() {
 				done = append(done, j)
 			}
 			delete(p.jobs, key)
-		case j.state == idle && (j.byFile && (!j.armed.Load() || (j.number+p.sweeps)%rounds == 0) || j.exited()):
+		case j.state == idle && (j.byFile && (!j.tells() || (j.number+p.sweeps)%rounds == 0) || j.exited()):
 			look = append(look, j)
 		case j.fell():
 			fallen = append(fallen, j)

@@ -202,23 +202,23 @@ func (j *job) rest(busy bool) again {
 		// A follower rests only when its container stands still; this one has just started.
 		return again{pause: pause, more: pause > 0 && j.mode == source.Stream}
 	}
-	if busy {
-		j.armed.Store(false) // it fired, or there was nothing to be armed
+	if busy && j.armed.Swap(false) { // it did not fire
+		j.missed.Add(1)
 	}
-	if busy || j.p.Watcher == nil {
-		pause := settle
-		if now := time.Now(); busy && now.Sub(j.lastBusy) < steady {
-			pause, j.lastBusy = beat, now
-		} else if busy {
-			j.lastBusy = now
-		}
+	pause := time.Duration(0)
+	if busy {
+		pause = j.pauseAfter(time.Now())
+	} else if j.p.Watcher == nil {
+		pause = settle
+	}
+	if pause > 0 {
 		return again{pause: j.overdue(pause)}
 	}
 	r, ok := j.reader.(tailing)
 	if !ok || j.armed.Swap(true) {
 		return again{pause: j.overdue(0)}
 	}
-	ready, err := r.Wake(j.p.Watcher, func() { j.armed.Store(false); j.p.wake(j) })
+	ready, err := r.Wake(j.p.Watcher, j.heard)
 	if err != nil {
 		j.armed.Store(false) // the sweep comes by
 		j.p.unhinted(err)

@@ -133,7 +133,7 @@ func againstItsModel(t *testing.T, drops, fresh bool) {
 					return
 				}
 				// One that has come to its end, when there is nothing to take.
-				l, err := q.Take(ended, rapid.IntRange(1, 400).Draw(t, "bytes"), 0)
+				l, err := q.Take(ended, rapid.IntRange(1, 400).Draw(t, "bytes"), time.Time{})
 				if errors.Is(err, context.Canceled) {
 					return
 				}
@@ -210,7 +210,7 @@ func againstItsModel(t *testing.T, drops, fresh bool) {
 		}
 		q.Drain()
 		for {
-			l, err := q.Take(context.Background(), 300, time.Hour)
+			l, err := q.Take(context.Background(), 300, time.Now().Add(time.Hour))
 			if errors.Is(err, ErrDrained) {
 				break
 			}
@@ -273,7 +273,7 @@ func TestManyPutters(t *testing.T) {
 	}
 	run.Go(func() { putting.Wait(); q.Drain() })
 	for i := 0; ; i++ {
-		l, err := q.Take(ctx, 500, time.Millisecond)
+		l, err := q.Take(ctx, 500, time.Now().Add(time.Millisecond))
 		if errors.Is(err, ErrDrained) {
 			break
 		}

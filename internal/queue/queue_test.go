@@ -19,7 +19,7 @@ import (
 
 func take(t *testing.T, q *Queue, maxBytes int) *Lease {
 	t.Helper()
-	l, err := q.Take(t.Context(), maxBytes, 0)
+	l, err := q.Take(t.Context(), maxBytes, time.Time{})
 	if err != nil {
 		t.Fatalf("take: %v", err)
 	}
@@ -207,7 +207,7 @@ func TestReleasedBatchesComeAgainInOrder(t *testing.T) {
 		must(t, put(q, k.batch("a", n, 1, 10)))
 	}
 	l := take(t, q, 30)
-	if _, err := q.Take(t.Context(), 10, 0); !errors.Is(err, ErrLeased) {
+	if _, err := q.Take(t.Context(), 10, time.Time{}); !errors.Is(err, ErrLeased) {
 		t.Errorf("a second lease: %v", err)
 	}
 	must(t, l.Release())
@@ -270,7 +270,7 @@ func TestRoomOnDiskIsKept(t *testing.T) {
 	must(t, errors.Join(q.Close(), sp.Close()))
 }
 
-func TestTakeLingersForMore(t *testing.T) {
+func TestTakeWaitsForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, k := newQueue(t, Options{})
 		start := time.Now()
@@ -280,7 +280,7 @@ func TestTakeLingersForMore(t *testing.T) {
 		}
 		got := make(chan taken)
 		taker := func(ctx context.Context) {
-			l, err := q.Take(ctx, 30, time.Second)
+			l, err := q.Take(ctx, 30, time.Now().Add(time.Second))
 			if err != nil {
 				t.Errorf("take: %v", err)
 			}
@@ -297,11 +297,15 @@ func TestTakeLingersForMore(t *testing.T) {
 			start = time.Now()
 		}
 		go taker(t.Context())
-		<-time.After(5 * time.Second) // the bubble's clock: nothing waits
 		must(t, put(q, k.batch("a", 1, 1, 10)))
-		<-time.After(time.Second / 2)
+		<-time.After(time.Second / 2) // the bubble's clock: nothing waits
 		must(t, put(q, k.batch("a", 2, 1, 10)))
-		check(6*time.Second, "a:1:0", "a:2:0")
+		check(time.Second, "a:1:0", "a:2:0")
+
+		go taker(t.Context())
+		<-time.After(5 * time.Second)
+		must(t, put(q, k.batch("b", 1, 1, 10)))
+		check(5*time.Second, "b:1:0") // late enough already
 
 		go taker(t.Context())
 		must(t, put(q, k.batch("a", 3, 1, 10)))
@@ -335,7 +339,7 @@ func TestADrainedQueueEndsOnceAllIsTaken(t *testing.T) {
 		must(t, l.Ack())
 		ended := make(chan error)
 		go func() {
-			l, err := q.Take(t.Context(), 100, time.Hour)
+			l, err := q.Take(t.Context(), 100, time.Now().Add(time.Hour))
 			if err == nil {
 				must(t, l.Ack())
 			}
@@ -344,7 +348,7 @@ func TestADrainedQueueEndsOnceAllIsTaken(t *testing.T) {
 		synctest.Wait() // it waits for the sync, and does not spin
 		must(t, q.Sync())
 		must(t, <-ended)
-		if _, err := q.Take(t.Context(), 100, time.Hour); !errors.Is(err, ErrDrained) {
+		if _, err := q.Take(t.Context(), 100, time.Now().Add(time.Hour)); !errors.Is(err, ErrDrained) {
 			t.Errorf("take: %v", err)
 		}
 	})
@@ -397,7 +401,7 @@ func TestCloseFailsWhatIsInMemoryAndKeepsWhatIsSpilled(t *testing.T) {
 	if k.answer("a:1") != "failed" {
 		t.Errorf("released after the close: %s", k.answer("a:1"))
 	}
-	_, takeErr := q.Take(t.Context(), 10, 0)
+	_, takeErr := q.Take(t.Context(), 10, time.Time{})
 	for _, err := range []error{put(q, k.batch("a", 3, 1, 1)), spill(q, k.batch("a", 4, 1, 1)), takeErr} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("after the close: %v", err)
@@ -509,8 +513,8 @@ func BenchmarkPutTakeAck(b *testing.B) {
 		if err := put(q, batch); err != nil {
 			b.Fatal(err)
 		}
-		l, err := q.Take(b.Context(), 1, 0)
-		for ; err == nil; l, err = q.Take(b.Context(), 1<<20, 0) {
+		l, err := q.Take(b.Context(), 1, time.Time{})
+		for ; err == nil; l, err = q.Take(b.Context(), 1<<20, time.Time{}) {
 			must(b, l.Ack())
 			if q.Stats().MemoryLines == 0 {
 				break

@@ -22,12 +22,12 @@ type Lease struct {
 // Views returns the entries, in order. They are read-only and valid until Ack or Release.
 func (l *Lease) Views() []record.View { return l.views }
 
-// Take waits for a batch, and from then on up to linger for more, until the lines of
-// the lease have maxBytes. A batch that alone has more is given out in parts, one a
+// Take waits for a batch, and until notBefore for more, or until the lines of the lease
+// have maxBytes. A batch that alone has more is given out in parts, one a
 // lease; a single line is never split. It returns at once what it has when ctx ends or
 // after Drain. Errors: that of ctx, ErrClosed, ErrDrained, ErrLeased, or one of reading
 // the spool, after which the same call may be made again.
-func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*Lease, error) {
+func (q *Queue) Take(ctx context.Context, maxBytes int, notBefore time.Time) (*Lease, error) {
 	q.mu.Lock()
 	out := q.lease != nil
 	q.mu.Unlock()
@@ -59,10 +59,11 @@ func (q *Queue) Take(ctx context.Context, maxBytes int, linger time.Duration) (*
 			return nil, ctx.Err()
 		}
 	}
-	if full || err != nil || linger <= 0 {
+	wait := time.Until(notBefore)
+	if full || err != nil || wait <= 0 {
 		return l, nil
 	}
-	t := time.NewTimer(linger)
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	for !full {
 		select {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"unicode"
 
 	"golang.org/x/sys/unix"
@@ -133,31 +132,26 @@ func (l *Log) first(all []sibling, pos *position.FilePos, after int64, known []*
 func (l *Log) siblings() (all []sibling, moved bool) {
 	dir, base := filepath.Split(l.real())
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
-	entries, err := os.ReadDir(dir)
+	names, err := list(dir)
 	if err != nil {
 		return nil, false
 	}
-	for _, e := range entries {
-		if e.Name() == base || !strings.HasPrefix(e.Name(), stem) {
+	for _, name := range names {
+		if name == base || !strings.HasPrefix(name, stem) {
 			continue
 		}
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			moved = moved || errors.Is(err, fs.ErrNotExist)
-			continue
-		}
-		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok {
-			continue
-		}
-		_, packed := unpacked(e.Name())
+		_, packed := unpacked(name)
 		if packed && l.opt.Archives == nil {
 			continue
 		}
-		all = append(all, sibling{
-			path: filepath.Join(dir, e.Name()), id: position.FileID{Device: st.Dev, Inode: st.Ino},
-			written: info.ModTime().UnixNano(), packed: packed,
-		})
+		s := sibling{path: filepath.Join(dir, name), packed: packed}
+		var st unix.Stat_t
+		if err := unix.Lstat(s.path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			moved = moved || errors.Is(err, fs.ErrNotExist)
+			continue
+		}
+		s.id, s.written = position.FileID{Device: st.Dev, Inode: st.Ino}, st.Mtim.Nano()
+		all = append(all, s)
 	}
 	beingWritten := func(s sibling) bool {
 		name, _ := unpacked(s.path)
@@ -166,6 +160,16 @@ func (l *Log) siblings() (all []sibling, moved bool) {
 	all = slices.DeleteFunc(slices.Clone(all), beingWritten)
 	slices.SortFunc(all, func(a, b sibling) int { return cmp.Or(cmp.Compare(b.written, a.written), cmp.Compare(a.path, b.path)) })
 	return all, moved
+}
+
+// list returns the names in a directory, in no order: there may be thousands.
+func list(dir string) ([]string, error) {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }
 
 // packers are the endings of archives.

@@ -128,7 +128,7 @@ func TestNothingIsAcknowledgedAboveTheFsyncMark(t *testing.T) {
 	running.Go(func() { q.Run(ctx) })
 	running.Go(func() { // the sink
 		for {
-			lease, err := q.Take(ctx, 64<<10, 0)
+			lease, err := q.Take(ctx, 64<<10, time.Time{})
 			if err != nil {
 				return
 			}
