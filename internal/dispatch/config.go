@@ -19,6 +19,12 @@ const (
 	minReplay = 1 * units.KiB
 )
 
+// What files may have in the memory of a lane: so many batches, and so many bytes at least.
+const (
+	aheadBatches = 4
+	minAhead     = int64(8 * units.MiB)
+)
+
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
 // while a sink does not take it.
 type Config struct {
@@ -99,7 +105,8 @@ const (
 
 // queue returns the settings of a queue with memory bytes that change with the configuration.
 func (c Config) queue(memory int64) queue.Options {
-	return queue.Options{MaxBytes: memory, FreshFirst: c.Spool.Replay == FreshFirst, SpoolRate: int64(c.Spool.ReplayRate)}
+	ahead := max(minAhead, aheadBatches*int64(c.Batch.MaxBytes))
+	return queue.Options{MaxBytes: memory, ReadAhead: ahead, FreshFirst: c.Spool.Replay == FreshFirst, SpoolRate: int64(c.Spool.ReplayRate)}
 }
 
 // DefaultConfig is what the agent runs with when the file says nothing.

@@ -232,7 +232,7 @@ func (d *Dispatcher) reserve(b *record.Batch, disk bool, places []place) error {
 // othersGoOn tells whether a best_effort sink has room for a source in memory.
 func (d *Dispatcher) othersGoOn(sourceID string) bool {
 	for _, l := range d.lanes[d.required:] {
-		if memory, _ := l.queue.Free(sourceID); memory {
+		if memory, _ := l.queue.Free(sourceID, true); memory {
 			return true
 		}
 	}
@@ -251,7 +251,7 @@ func (d *Dispatcher) room(sourceID string) bool {
 	d.change.RLock()
 	defer d.change.RUnlock()
 	for _, l := range d.lanes[:d.required] {
-		if memory, disk := l.queue.Free(sourceID); !memory && !disk {
+		if memory, disk := l.queue.Free(sourceID, false); !memory && !disk {
 			return false
 		}
 	}
@@ -268,7 +268,7 @@ func (d *Dispatcher) Ready(sourceID string) bool {
 	defer d.change.RUnlock()
 	inMemory := d.required == 0
 	for i, l := range d.lanes {
-		memory, disk := l.queue.Free(sourceID)
+		memory, disk := l.queue.Free(sourceID, true)
 		inMemory = inMemory || memory
 		if i < d.required && !memory && !disk {
 			return false

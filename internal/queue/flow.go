@@ -14,6 +14,7 @@ type flow struct {
 	items  ring[item]
 	bytes  int64 // of memory that the source is charged with: waiting, reserved or leased
 	n      int   // in how many pieces
+	wait   bool  // the source can wait
 	credit int   // bytes that it may give out before it is somebody else's turn
 	queued bool  // in flows.turns
 }
@@ -28,11 +29,13 @@ type flows struct {
 	byID  map[string]*flow
 	turns ring[*flow] // those with something to give out, the one whose turn it is first
 	spare []*flow
-	spool flow // what it has to give out is Queue.disk
+	spool flow  // what it has to give out is Queue.disk
+	ahead int64 // bytes that sources which can wait are charged with
 }
 
 // charge notes that a source takes n bytes more of memory, in one piece.
-func (fs *flows) charge(id string, n int64) *flow {
+func (fs *flows) charge(src *record.Source, n int64) *flow {
+	id := src.ID
 	f := fs.byID[id]
 	if f == nil {
 		if last := len(fs.spare) - 1; last >= 0 {
@@ -40,17 +43,23 @@ func (fs *flows) charge(id string, n int64) *flow {
 		} else {
 			f = &flow{}
 		}
-		f.id, f.credit = id, quantum
+		f.id, f.credit, f.wait = id, quantum, src.CanWait
 		fs.byID[id] = f
 	}
 	f.bytes += n
 	f.n++
+	if f.wait {
+		fs.ahead += n
+	}
 	return f
 }
 
 // free gives one piece back.
 func (fs *flows) free(f *flow, n int64) {
 	f.bytes -= n
+	if f.wait {
+		fs.ahead -= n
+	}
 	if f.n--; f.n > 0 {
 		return
 	}

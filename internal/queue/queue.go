@@ -53,6 +53,9 @@ type Options struct {
 	// MaxBytes is the share of memory: batches are taken into it while less is held, so
 	// one batch more than this may be.
 	MaxBytes int64
+	// ReadAhead is the part of it that sources which can wait may have together; 0 = all of
+	// it. More than what keeps the taker busy makes nothing faster.
+	ReadAhead int64
 	// BestEffort says that nobody waits for this queue's answers: batches are lent to it
 	// (Batch.Lend), and it returns them instead of answering.
 	BestEffort bool
@@ -199,14 +202,14 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// Set changes MaxBytes, FreshFirst and SpoolRate to those of o.
+// Set changes MaxBytes, ReadAhead, FreshFirst and SpoolRate to those of o.
 func (q *Queue) Set(o Options) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if o.SpoolRate != q.o.SpoolRate {
 		q.pace.at = time.Time{} // it was reckoned by the other
 	}
-	q.o.MaxBytes, q.o.FreshFirst, q.o.SpoolRate = o.MaxBytes, o.FreshFirst, o.SpoolRate
+	q.o.MaxBytes, q.o.ReadAhead, q.o.FreshFirst, q.o.SpoolRate = o.MaxBytes, o.ReadAhead, o.FreshFirst, o.SpoolRate
 	q.spoolTurn()
 }
 

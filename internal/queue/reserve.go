@@ -21,10 +21,10 @@ type Place struct {
 // given one after the other.
 func (q *Queue) Reserve(b *record.Batch) (Place, error) {
 	q.mu.Lock()
-	if size := b.Size(); !q.closed && q.roomFor(b.Source.ID, size) {
+	if size := b.Size(); !q.closed && q.roomFor(b.Source.ID, b.Source.CanWait, size) {
 		defer q.mu.Unlock()
 		q.used += size
-		return Place{Memory: true, bytes: size, flow: q.flows.charge(b.Source.ID, size)}, nil
+		return Place{Memory: true, bytes: size, flow: q.flows.charge(b.Source, size)}, nil
 	}
 	q.mu.Unlock()
 	return q.ReserveDisk(b)
@@ -95,11 +95,12 @@ func (q *Queue) Give(b *record.Batch, p Place) error {
 	return nil
 }
 
-// Free tells whether the next batch of a source, if it is like those that it has here,
-// finds room in memory, or in the spool. A spool that failed has none for a while.
-func (q *Queue) Free(sourceID string) (memory, disk bool) {
+// Free tells whether the next batch of a source, which can wait or not, finds room in
+// memory, or in the spool, if it is like those that it has here. A spool that failed has
+// none for a while.
+func (q *Queue) Free(sourceID string, canWait bool) (memory, disk bool) {
 	q.mu.Lock()
-	memory = q.roomFor(sourceID, q.flows.piece(sourceID))
+	memory = q.roomFor(sourceID, canWait, q.flows.piece(sourceID))
 	broken := time.Now().Before(q.broken)
 	q.mu.Unlock()
 	return memory, !broken && q.spool.Room()
@@ -107,6 +108,10 @@ func (q *Queue) Free(sourceID string) (memory, disk bool) {
 
 // roomFor tells whether the next batch of a source, of size bytes, may go to memory. mu
 // is held.
-func (q *Queue) roomFor(sourceID string, size int64) bool {
-	return (q.o.FreshFirst || q.spooled[sourceID] == 0) && q.flows.share(sourceID, size, q.o.MaxBytes-q.used)
+func (q *Queue) roomFor(sourceID string, canWait bool, size int64) bool {
+	left := q.o.MaxBytes - q.used
+	if canWait && q.o.ReadAhead > 0 {
+		left = min(left, q.o.ReadAhead-q.flows.ahead)
+	}
+	return (q.o.FreshFirst || q.spooled[sourceID] == 0) && q.flows.share(sourceID, size, left)
 }

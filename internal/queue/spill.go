@@ -80,7 +80,7 @@ func (q *Queue) restore(items []item) {
 	defer q.mu.Unlock()
 	for i := range items {
 		it := items[i]
-		it.flow = q.flows.charge(it.batch.Source.ID, it.bytes)
+		it.flow = q.flows.charge(it.batch.Source, it.bytes)
 		it.flow.items.push(it)
 		q.flows.queue(it.flow)
 		q.used += it.bytes
