@@ -51,9 +51,9 @@ soak: ## Churn 50 containers among failing sinks and engine for SOAK=2h, count e
 	@scripts/setup cc engine loki
 	go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./test/soak -args -for $(or $(SOAK),2h) $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
 
-endure: ## Half an hour in 64 MB of memory beside a dead sink, then ten minutes on a network that breaks
+endure: ## Half an hour in 64 MB of memory beside a dead sink, ten minutes on a network that breaks, half an hour without the sink
 	@scripts/setup cc engine loki
-	LOG_CAPTURER_MEMORY_FOR=30m LOG_CAPTURER_NETWORK_FOR=10m go test -count=1 -timeout 2h -v -run '^Test(SixtyFour|TheNetwork)' ./test/e2e $(ARGS)
+	LOG_CAPTURER_MEMORY_FOR=30m LOG_CAPTURER_NETWORK_FOR=10m LOG_CAPTURER_OUTAGE_FOR=30m go test -count=1 -timeout 2h -v -run '^Test(SixtyFour|TheNetwork|ALongOutage)' ./test/e2e $(ARGS)
 
 leaks: ## Plant leaks and see that each is found, and that load up and down ten times is none; ARGS="-cycles 3"
 	@scripts/setup engine
