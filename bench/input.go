@@ -4,7 +4,9 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,29 +40,42 @@ var epoch = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 
 // Lines returns about size bytes of whole lines: a mix of nginx access (200 bytes),
 // JSON application (350) and short (80) lines, each with id and its number from 1.
-func Lines(id string, size int) []byte {
-	b := make([]byte, 0, size+1024)
-	for seq := int64(1); len(b) < size; seq++ {
-		b = line.Append(b, line.Mixed, id, seq, 0, lineTime(seq))
-		b = append(b, '\n')
-	}
-	return b
-}
+func Lines(id string, size int) []byte { return whole(id, false, size) }
 
 // JSONFile returns about size bytes of the records that the json-file log driver
 // writes for those lines, on standard output.
-func JSONFile(id string, size int) []byte {
-	b := make([]byte, 0, size+1024)
-	var text []byte
-	for seq := int64(1); len(b) < size; seq++ {
-		text = line.Append(text[:0], line.Mixed, id, seq, 0, lineTime(seq))
-		b = append(b, `{"log":"`...)
-		b = appendEscaped(b, text)
-		b = append(b, `\n","stream":"stdout","time":"`...)
-		b = lineTime(seq).AppendFormat(b, time.RFC3339Nano)
-		b = append(b, "\"}\n"...)
+func JSONFile(id string, size int) []byte { return whole(id, true, size) }
+
+func whole(id string, records bool, size int) []byte {
+	var b bytes.Buffer
+	b.Grow(size + 1024)
+	_, _ = Write(&b, id, records, int64(size)) // a buffer takes everything
+	return b.Bytes()
+}
+
+// Write writes what Lines or JSONFile returns, and returns the number of lines.
+func Write(w io.Writer, id string, records bool, size int64) (lines int64, err error) {
+	var b, text []byte
+	for written := int64(0); written < size; {
+		b = b[:0]
+		for ; int64(len(b)) < min(1<<20, size-written); lines++ {
+			if !records {
+				b = append(line.Append(b, line.Mixed, id, lines+1, 0, lineTime(lines+1)), '\n')
+				continue
+			}
+			text = line.Append(text[:0], line.Mixed, id, lines+1, 0, lineTime(lines+1))
+			b = append(b, `{"log":"`...)
+			b = appendEscaped(b, text)
+			b = append(b, `\n","stream":"stdout","time":"`...)
+			b = lineTime(lines+1).AppendFormat(b, time.RFC3339Nano)
+			b = append(b, "\"}\n"...)
+		}
+		if _, err := w.Write(b); err != nil {
+			return 0, err
+		}
+		written += int64(len(b))
 	}
-	return b
+	return lines, nil
 }
 
 func lineTime(seq int64) time.Time { return epoch.Add(time.Duration(seq)*10*time.Microsecond + 1) }
