@@ -13,10 +13,10 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help demo test build lint bench scenarios load soak endure leaks crash rotate sim clean
+.PHONY: help demo test build lint bench bench-guard scenarios load soak endure leaks crash rotate sim clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Capture three sample containers and a file, live; DEMO_FOR=30s ends it by itself
 	@scripts/setup engine
@@ -38,6 +38,9 @@ lint: ## Check format and code
 
 bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+
+bench-guard: ## Compare what a line costs, in memory and as a multiple of the machine's limit, with committed figures
+	go test -count=1 -v ./bench/guard
 
 scenarios: ## Run all end-to-end scenarios, faults of the engine too, for three quarters of an hour; REPORT=FILE gets a table
 	@scripts/setup cc engine loki

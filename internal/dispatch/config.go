@@ -22,7 +22,7 @@ const (
 // What files may have in the memory of a lane: so many batches, and so many bytes at least.
 const (
 	aheadBatches = 4
-	minAhead     = int64(8 * units.MiB)
+	minAhead     = int64(4 * units.MiB)
 )
 
 // Config is dispatcher: what may be in flight, how it is batched, and what happens
