@@ -128,7 +128,7 @@ type Pool struct {
 	Tickers ledger.Account
 	open    atomic.Int64 // readers of files
 	told    atomic.Bool  // that there are files without hints
-	prompts prompts
+	prompts *tail.Bucket
 	// shortage is when one was said last, in nanoseconds since the epoch.
 	shortage atomic.Int64
 
@@ -147,7 +147,7 @@ type Pool struct {
 
 // New returns a pool; nothing runs before Run.
 func New(d Deps) *Pool {
-	p := &Pool{Deps: d, due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now()}
+	p := &Pool{Deps: d, due: make(chan struct{}, 1), jobs: map[string]*job{}, born: time.Now(), prompts: tail.NewBucket(promptRate, promptBurst)}
 	p.slots, p.resting.max, p.resting.regular = newSlots(d.Streams, d.PollInterval), d.MaxOpen, regular
 	if d.Scope != nil {
 		p.Ready(d.Scope)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -205,31 +206,59 @@ func (w *Watcher) control(fn func(fd int)) {
 	}
 }
 
+// With more reads of events a second than hurried, Run leaves gather between two of them: it
+// costs more to wake up for a write than to read it. Not for quiet after a name appeared,
+// since a new generation or a new container is to be opened before it is gone.
+const (
+	hurried = 125
+	gather  = 5 * time.Millisecond
+	quiet   = time.Second
+)
+
 // Run reads events until ctx ends or the watcher is closed.
 func (w *Watcher) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { _ = w.fd.Close() })()
 	buf := make([]byte, 64<<10)
+	hurry := NewBucket(hurried, hurried/5)
+	var named time.Time
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
 		n, err := w.fd.Read(buf)
 		if err != nil {
 			return
 		}
-		w.handle(buf[:n])
+		now := time.Now()
+		if w.handle(buf[:n]) {
+			named = now
+		}
+		if hurry.Take(now) || now.Sub(named) < quiet {
+			continue
+		}
+		pause.Reset(gather)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
-// handle decodes struct inotify_event records (inotify(7)): wd, mask, cookie, len, name.
-func (w *Watcher) handle(events []byte) {
+// handle decodes struct inotify_event records (inotify(7)): wd, mask, cookie, len, name. It
+// tells whether there is a name among them, of a file that appeared.
+func (w *Watcher) handle(events []byte) (named bool) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		wd := int32(binary.NativeEndian.Uint32(events))
 		mask := binary.NativeEndian.Uint32(events[4:])
 		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
 		name := strings.TrimRight(string(events[unix.SizeofInotifyEvent:min(size, len(events))]), "\x00")
 		events = events[min(size, len(events)):]
+		named = named || name != ""
 		for _, fn := range w.calls(wd, mask, name) {
 			fn()
 		}
 	}
+	return named
 }
 
 // calls returns what an event asks for, to be called without the lock.

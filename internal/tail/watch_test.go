@@ -324,3 +324,39 @@ func TestAnEarlyThatRestsHoldsWhatHasNoName(t *testing.T) {
 		f.close()
 	}
 }
+
+func TestHintsOfManyWritesComeTogetherAndNoneIsMissing(t *testing.T) {
+	w, dir := watch(t), t.TempDir()
+	var files []*File
+	for i := range 20 {
+		path := filepath.Join(dir, strconv.Itoa(i)+".log")
+		put(t, path, "")
+		f, err := openFile(path, false, &ledger.Account{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		files = append(files, f)
+	}
+	const rounds = 100
+	began := time.Now()
+	for n := range rounds {
+		var told atomic.Int64
+		for i, f := range files {
+			if err := w.Arm(f, func() { told.Add(1) }); err != nil {
+				t.Fatal(err)
+			}
+			put(t, filepath.Join(dir, strconv.Itoa(i)+".log"), strconv.Itoa(n))
+		}
+		eventually(t, "the hints of all writes", func() bool { return told.Load() == int64(len(files)) })
+	}
+	if took, least := time.Since(began), (rounds-hurried/5)*gather/2; took < least {
+		t.Errorf("%d rounds took %v, want more than %v: their hints did not wait for others", rounds, took, least)
+	}
+	var named atomic.Bool
+	if err := w.WatchName(dir, "new.log", func() { named.Store(true) }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "new.log"), "")
+	eventually(t, "the name that appears", named.Load)
+}
