@@ -36,19 +36,18 @@ const (
 	quantum = 8
 	// pollTime bounds the turn of a container that is polled and writes faster than it is read.
 	pollTime = 10 * time.Second
-	// A log that was just read is armed at once when its lines come with gaps of prompt at
-	// least, and the pool has promptness left: rate such reads a second, burst in a row. So
-	// a line is late by no more than its read where there are few, and many cost few reads.
+	// A log that was just read is watched again at once when what was read before is steady
+	// or longer ago: a line costs one read then. So it is down to prompt, as long as there are
+	// no more than promptRate such reads a second, promptBurst in a row: a line then waits for
+	// nobody. Else it is read every beat, without hints in between: they cost more than the
+	// lines do that they tell of.
 	prompt      = 5 * time.Millisecond
 	promptRate  = 125
 	promptBurst = 25
-	// settle is how long a log that was just read is left alone otherwise before it is read
-	// again or armed: many lines then cost one read instead of one each.
+	steady      = 500 * time.Millisecond
+	beat        = 200 * time.Millisecond
+	// settle is how long a log is left alone otherwise before it is read again or armed.
 	settle = 20 * time.Millisecond
-	// A log that had something to read twice within steady is read every beat, without
-	// hints in between: they cost more than the lines do that they tell of.
-	steady = 500 * time.Millisecond
-	beat   = 200 * time.Millisecond
 	// endPause is how often a log that was read to its end is looked at until all of it
 	// is delivered.
 	endPause = 200 * time.Millisecond

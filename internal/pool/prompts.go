@@ -7,11 +7,16 @@ import "time"
 func (j *job) pauseAfter(now time.Time) time.Duration {
 	j.gap, j.lastBusy = now.Sub(j.lastBusy), now
 	switch {
-	case j.p.Watcher != nil && j.p.prompts.Take(now):
+	case j.p.Watcher == nil:
+	case j.gap >= steady: // one read for each of its lines is the least that there can be
+		return 0
+	case j.p.prompts.Take(now):
 		if j.gap >= prompt {
 			return 0
 		}
-	case j.gap < steady:
+		return settle
+	}
+	if j.gap < steady {
 		return beat
 	}
 	return settle

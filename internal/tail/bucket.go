@@ -6,7 +6,9 @@ import (
 )
 
 // Bucket is what may be done at once of something that is cheaper when more of it comes
-// together: it fills with rate a second, up to burst. It is safe for concurrent use.
+// together: it fills with rate a second, up to burst. Who asks in vain takes out of it, too,
+// down to a debt of burst: while more is asked for than the rate, there is nothing, since a
+// part that is done at once makes the rest no cheaper. It is safe for concurrent use.
 type Bucket struct {
 	each, burst time.Duration
 
@@ -29,6 +31,9 @@ func (b *Bucket) Take(now time.Time) bool {
 	}
 	next := b.used.Add(b.each)
 	if next.After(now) {
+		if !next.After(now.Add(b.burst)) {
+			b.used = next
+		}
 		return false
 	}
 	b.used = next
