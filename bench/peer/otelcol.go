@@ -2,7 +2,8 @@ package peer
 
 import "fmt"
 
-// otelcol compresses with gzip and sends what the receiver hands on, as it comes.
+// otelcol compresses with gzip and sends what the receiver hands on, as it comes, but that a
+// full queue makes the receiver wait: as it comes, lines of a large file are lost there.
 func otelcol(bin string, j Job) command { return collector(bin, j, "", "[]", "") }
 
 func otelcolSnappy(bin string, j Job) command {
@@ -17,7 +18,7 @@ func collector(bin string, j Job, exporter, pipeline, processors string) command
 	return command{
 		argv: []string{bin, "--config", "file:" + j.config()},
 		config: fmt.Sprintf(`receivers: {filelog: {include: %s, start_at: beginning%s}}
-%sexporters: {otlphttp: {endpoint: %q%s}}
+%sexporters: {otlphttp: {endpoint: %q, sending_queue: {block_on_overflow: true}%s}}
 service:
   telemetry: {metrics: {level: none}, logs: {level: warn}}
   pipelines: {logs: {receivers: [filelog], processors: %s, exporters: [otlphttp]}}

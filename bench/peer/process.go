@@ -125,7 +125,7 @@ func (p *Process) Log() string {
 	if err != nil {
 		return err.Error()
 	}
-	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
+	return strings.TrimSpace(string(b[max(0, len(b)-800):]))
 }
 
 // Last returns the last line of what the agent said.
