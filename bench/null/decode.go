@@ -76,7 +76,7 @@ func (t *tally) lokiJSON(b []byte) error {
 		return errors.New("no JSON of a push: it does not begin with streams")
 	}
 	for {
-		at := bytes.Index(b, seqMark)
+		at := indexSeq(b)
 		if at < 0 {
 			return nil
 		}

@@ -29,15 +29,11 @@ func Chart(runs []Run, reference, caption string) string {
 		fmt.Fprintf(&b, `<text x="20" y="%.0f" font-weight="bold">%s: %s</text><text x="%.0f" y="%.0f" text-anchor="end" fill="#555">%s, %s</text>`+"\n",
 			y+24, row.ID, escape(row.Title), chartWidth-20, y+24, escape(row.Unit), direction)
 		y += titleHeight
-		limit := math.NaN()
-		longest := 0.0
+		limit := machineLimit(all)
+		longest := orZero(limit)
 		for _, c := range all {
-			if v := c.median(func(r Run) float64 { return orNothing(r.mb() / r.Limit) }); !math.IsInf(v, 0) && !math.IsNaN(v) {
-				limit = max(v, orZero(limit))
-			}
 			longest = max(longest, orZero(c.median(row.Value)))
 		}
-		longest = max(longest, orZero(limit))
 		if !math.IsNaN(limit) {
 			y = bar(&b, y, "the machine's limit", limit, longest, "#bbbbbb", "")
 		}
@@ -53,6 +49,19 @@ func Chart(runs []Run, reference, caption string) string {
 <rect width="100%%" height="100%%" fill="white"/>
 <text x="20" y="20" fill="#555">%s</text>
 `, chartWidth, y+20, escape(caption)) + b.String() + "</svg>\n"
+}
+
+// machineLimit is the median of all runs of a row, in MB per CPU-second; NaN where it has none.
+func machineLimit(all []cell) float64 {
+	var limits []float64
+	for _, c := range all {
+		for _, r := range c.runs {
+			if r.Limit > 0 {
+				limits = append(limits, r.mb()/r.Limit)
+			}
+		}
+	}
+	return Median(limits)
 }
 
 // bar draws one and returns where the next one goes. Without a value it says why.
