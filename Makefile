@@ -36,8 +36,13 @@ lint: ## Check format and code
 	go vet ./...
 	go run $(GOLANGCI) run
 
-bench: ## Measure the agent beside the machine's limit; LOG_CAPTURER_BENCH_MIB sets the input
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+bench: ## Compare the agent with its peers and the machine's limit, for hours; REPORT=FILE, ARGS="-scale 0.02 -rows A,E -agents promtail"; BENCH=Agent runs Go's benchmarks instead
+ifdef BENCH
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(or $(BENCHTIME),3x) -cpu 1 -timeout 60m ./bench/...
+else
+	@scripts/setup engine || echo "bench: there is no engine, so row F will say so" >&2
+	@go run $(BUILDVCS) ./bench/compare $(if $(REPORT),-report $(abspath $(REPORT))) $(ARGS)
+endif
 
 bench-guard: ## Compare what a line costs, in memory and as a multiple of the machine's limit, with committed figures
 	go test -count=1 -v ./bench/guard

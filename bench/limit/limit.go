@@ -20,8 +20,8 @@ import (
 
 const block = 1 << 20
 
-// Time is how long a core takes for the work that cannot be left out with these files,
-// which are logs, or json-files of the engine. Nothing else should run on that core.
+// Time is the processor time that a core takes for the work that cannot be left out with
+// these files, which are logs, or json-files of the engine.
 func Time(core int, records bool, paths ...string) (took time.Duration, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -36,13 +36,25 @@ func Time(core int, records bool, paths ...string) (took time.Duration, err erro
 		add = (*Limit).Unescape
 	}
 	l := New(true)
-	began := time.Now()
+	began, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
 	for _, path := range paths {
 		if _, err := l.File(path, add); err != nil {
 			return 0, fmt.Errorf("measure the limit: %w", err)
 		}
 	}
-	return time.Since(began), nil
+	ended, err := threadTime()
+	return ended - began, err
+}
+
+func threadTime() (time.Duration, error) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		return 0, fmt.Errorf("read the processor time of a thread: %w", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
 // Limit holds the buffers of one run, so that nothing is allocated in it.

@@ -17,25 +17,21 @@ func fields(b []byte, fn func(field uint64, value []byte) error) error {
 			return errShort
 		}
 		b = b[n:]
-		size := uint64(0)
+		var size uint64
 		switch tag & 7 {
-		case 0:
-			_, m := binary.Uvarint(b)
+		case 0, 2:
+			v, m := binary.Uvarint(b)
 			if m <= 0 {
 				return errShort
 			}
-			b = b[m:]
-			continue
+			if b = b[m:]; tag&7 == 0 {
+				continue
+			}
+			size = v
 		case 1:
 			size = 8
 		case 5:
 			size = 4
-		case 2:
-			m := 0
-			if size, m = binary.Uvarint(b); m <= 0 {
-				return errShort
-			}
-			b = b[m:]
 		default:
 			return fmt.Errorf("a protobuf message has wire type %d", tag&7)
 		}
@@ -80,7 +76,7 @@ func (t *tally) lokiJSON(b []byte) error {
 		return errors.New("no JSON of a push: it does not begin with streams")
 	}
 	for {
-		at := bytes.Index(b, seqMark)
+		at := indexSeq(b)
 		if at < 0 {
 			return nil
 		}

@@ -257,3 +257,22 @@ func TestAServerOfItsOwnProcessNotesArrivals(t *testing.T) {
 		t.Fatal(r, err)
 	}
 }
+
+// BenchmarkPush is what the server makes of requests of 1 MiB of lines: it should be several
+// times what the fastest agent sends.
+func BenchmarkPush(b *testing.B) {
+	all := lines("a", 1, 5000)
+	size := 0
+	for _, l := range all {
+		size += len(l) + 1
+	}
+	body := s2.EncodeSnappy(nil, lokiPush(all))
+	h := NewHandler()
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		if push(h, PathLoki, "application/x-protobuf", "", body) != http.StatusNoContent {
+			b.Fatal("refused")
+		}
+	}
+}

@@ -91,9 +91,22 @@ const mostSeq = 1 << 30
 
 var seqMark, idMark = []byte(" seq="), []byte("id=")
 
+// indexSeq is where ` seq=` is; of its bytes = is the rarest by far in logs.
+func indexSeq(b []byte) int {
+	for from := 0; ; from++ {
+		at := bytes.IndexByte(b[from:], '=')
+		if at < 0 {
+			return -1
+		}
+		if from += at; bytes.HasSuffix(b[:from+1], seqMark) {
+			return from + 1 - len(seqMark)
+		}
+	}
+}
+
 // key finds `id=ID seq=N` in a line, or in its JSON.
 func key(b []byte) (id []byte, seq int64, ok bool) {
-	at := bytes.Index(b, seqMark)
+	at := indexSeq(b)
 	if at < 0 {
 		return nil, 0, false
 	}

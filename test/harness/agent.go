@@ -359,6 +359,15 @@ series:
 	return sum
 }
 
+// ScrapeMetrics reads what an agent that the harness did not start exposes at url.
+func ScrapeMetrics(client *http.Client, url string) (Metrics, error) {
+	body, err := get(client, url)
+	if err != nil {
+		return nil, err
+	}
+	return parseMetrics(body)
+}
+
 func parseMetrics(text string) (Metrics, error) {
 	m := Metrics{}
 	lines := bufio.NewScanner(strings.NewReader(text))
@@ -380,8 +389,10 @@ func parseMetrics(text string) (Metrics, error) {
 	return m, lines.Err()
 }
 
-func (a *AgentProcess) get(path string) (string, error) {
-	res, err := a.http.Get(a.URL + path)
+func (a *AgentProcess) get(path string) (string, error) { return get(a.http, a.URL+path) }
+
+func get(client *http.Client, url string) (string, error) {
+	res, err := client.Get(url)
 	if err != nil {
 		return "", err
 	}
@@ -391,7 +402,7 @@ func (a *AgentProcess) get(path string) (string, error) {
 		return "", err
 	}
 	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GET %s: %s", path, res.Status)
+		return "", fmt.Errorf("GET %s: %s", url, res.Status)
 	}
 	return string(body), nil
 }

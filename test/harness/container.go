@@ -271,6 +271,15 @@ func (c *Container) LogPath(t testing.TB) string {
 	return c.Inspect(t).LogPath
 }
 
+// LogFile is LogPath for callers without a test.
+func (c *Container) LogFile(ctx context.Context) (string, error) {
+	res, err := c.engine.cli.ContainerInspect(ctx, c.ID, client.ContainerInspectOptions{})
+	if err != nil {
+		return "", fmt.Errorf("inspect container %s: %w", c.Name, err)
+	}
+	return res.Container.LogPath, nil
+}
+
 // Running tells whether it runs.
 func (c *Container) Running(t testing.TB) bool {
 	t.Helper()

@@ -246,6 +246,14 @@ func (e *DockerEngine) PID(t testing.TB) int {
 	return e.own(t).proc.cmd.Process.Pid
 }
 
+// ProcessID is PID for callers without a test; 0 when the engine is not private.
+func (e *DockerEngine) ProcessID() int {
+	if e.daemon == nil {
+		return 0
+	}
+	return e.daemon.proc.cmd.Process.Pid
+}
+
 func (e *DockerEngine) own(t testing.TB) *daemon {
 	t.Helper()
 	if e.daemon == nil {

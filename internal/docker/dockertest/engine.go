@@ -113,15 +113,27 @@ func Serve(t testing.TB, listener net.Listener) *Engine {
 	})
 }
 
+// Listen is New for callers without a test, with its socket in dir. Down ends it.
+func Listen(dir string) (*Engine, error) {
+	socket := filepath.Join(dir, "docker.sock")
+	e := newEngine(dir, "unix://"+socket, func() (net.Listener, error) { return net.Listen("unix", socket) })
+	return e, e.up()
+}
+
 func start(t testing.TB, dir, host string, listen func() (net.Listener, error)) *Engine {
 	t.Helper()
+	e := newEngine(dir, host, listen)
+	e.Up(t)
+	t.Cleanup(e.Down)
+	return e
+}
+
+func newEngine(dir, host string, listen func() (net.Listener, error)) *Engine {
 	e := &Engine{
 		Root: filepath.Join(dir, "root"), host: host, listen: listen,
 		version: "1.41", containers: map[string]*box{}, thawed: make(chan struct{}),
 	}
 	close(e.thawed)
-	e.Up(t)
-	t.Cleanup(e.Down)
 	return e
 }
 
@@ -138,13 +150,20 @@ func (e *Engine) SetVersion(v string) {
 // Up makes the engine answer.
 func (e *Engine) Up(t testing.TB) {
 	t.Helper()
+	if err := e.up(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *Engine) up() error {
 	listener, err := e.listen()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	quiet := log.New(io.Discard, "", 0) // of clients that go away
 	e.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: e.routes(), ErrorLog: quiet}}
 	e.server.Start()
+	return nil
 }
 
 // Down makes it go away: its streams break, its socket is gone, its events are forgotten.
