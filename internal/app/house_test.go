@@ -118,7 +118,7 @@ var allowed = map[string][]string{
 	"position":          {"record", "ledger"},
 	"replay":            {"position", "record"},
 	"join":              {"multiline", "replay"},
-	"source":            {"multiline", "record", "position"},
+	"source":            {"multiline", "record", "position", "shape"},
 	"tail":              {"archive", "ledger", "record", "position", "source"},
 	"source/jsonfile":   {"join", "ledger", "replay", "record", "position", "source", "tail"},
 	"shape":             {"charset", "format/cri", "format/syslog", "format/timestamp", "multiline", "record", "units"},

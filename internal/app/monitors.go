@@ -11,7 +11,6 @@ import (
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/pool"
 	"github.com/logcapturer/log_capturer/internal/record"
-	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
@@ -148,15 +147,15 @@ func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *t
 func (a *agent) buildFiles(hostname string) error {
 	cfg := a.fileConfig()
 	log := a.log.With("monitor", "files")
-	found := discover.NewFiles(cfg, hostname, log)
-	stats := &file.Stats{}
-	shapes, err := shapesOf(cfg)
-	if err != nil {
+	var err error
+	if a.shapes, err = cfg.Shapes(nil); err != nil {
 		return err
 	}
+	found := discover.NewFiles(cfg, a.shapes, hostname, log)
+	stats := &file.Stats{}
 	keeper := a.newKeeper(fileMonitor, cfg.Held.MaxBytes, func() {})
 	opener := &file.Opener{
-		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
+		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
 	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
@@ -182,7 +181,7 @@ func (a *agent) buildFiles(hostname string) error {
 			cfg := a.fileConfig()
 			keeper.SetMaxBytes(int64(cfg.Held.MaxBytes))
 			p.SetMaxOpen(cfg.MaxOpen)
-			_ = found.Reconfigure(cfg)
+			_ = found.Reconfigure(cfg, a.shapes)
 		},
 		close: p.Close,
 	})
@@ -197,26 +196,6 @@ func (a *agent) buildFiles(hostname string) error {
 		a.board.Set(fileMonitor, status, reason)
 	})
 	return nil
-}
-
-// shapesOf returns how the text of each file becomes entries.
-func shapesOf(c discover.FileConfig) (func(path string) *shape.Shape, error) {
-	plain, err := c.Compile(c.MaxLine)
-	if err != nil {
-		return nil, fmt.Errorf("file_monitor: %w", err)
-	}
-	rules := make([]*shape.Shape, len(c.Rules))
-	for i, r := range c.Rules {
-		if rules[i], err = r.Compile(c.MaxLine); err != nil {
-			return nil, fmt.Errorf("file_monitor.rules[%d]: %w", i, err)
-		}
-	}
-	return func(path string) *shape.Shape {
-		if n := c.Rule(path); n >= 0 {
-			return rules[n]
-		}
-		return plain
-	}, nil
 }
 
 // fileConfig is file_monitor, without what the agent writes itself.
