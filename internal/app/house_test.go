@@ -150,7 +150,7 @@ var allowed = map[string][]string{
 	"format/syslog":     {"format/timestamp"},
 	"charset":           nil,
 	"archive":           nil,
-	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
+	"doctor":            {"discover", "docker", "source", "source/journal", "task", "units", "sink/httpsink"},
 }
 
 func TestPackagesImportOnlyTheLayersBelow(t *testing.T) {
