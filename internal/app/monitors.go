@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -68,7 +69,7 @@ func (a *agent) buildContainers(hostname string) error {
 	}
 	p := a.newPool("containers", found.Forget, map[source.Mode]source.Opener{
 		source.File: &jsonfile.Opener{
-			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: &tail.Archives{Dir: a.cfg.DataDir},
+			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: a.archives(log),
 		},
 		source.Stream: api,
 	})
@@ -155,7 +156,7 @@ func (a *agent) buildFiles(hostname string) error {
 	stats := &file.Stats{}
 	keeper := a.newKeeper(fileMonitor, cfg.Held.MaxBytes, func() {})
 	opener := &file.Opener{
-		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
+		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Archives: a.archives(log), Keeper: keeper.Keeper,
 	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
@@ -203,6 +204,13 @@ func (a *agent) fileConfig() discover.FileConfig {
 	cfg := a.cfg.FileMonitor
 	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], ownFiles(a.cfg)...)
 	return cfg
+}
+
+// archives says how generations are read that were compressed meanwhile.
+func (a *agent) archives(log *slog.Logger) *tail.Archives {
+	return &tail.Archives{Dir: a.cfg.DataDir, Refused: func(err error) {
+		log.Warn("a log that was compressed while it was not read cannot be read, or not to its end; what it had is lost", "error", err)
+	}}
 }
 
 // unreadable says which logs cannot be read, if any.
