@@ -110,6 +110,44 @@ func TestTheWatchdogsEndIsNoWrongConfiguration(t *testing.T) {
 	}
 }
 
+// allowedCalls are the system calls that the unit's filters leave: in order, those of groups
+// that are allowed, without those that are taken away.
+func allowedCalls(t *testing.T) map[string]bool {
+	t.Helper()
+	out, ok := analyze(t, "syscall-filter", "--no-pager")
+	if !ok {
+		t.Fatal(out)
+	}
+	groups, group := map[string][]string{}, ""
+	for line := range strings.Lines(out) {
+		switch word := strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "@"):
+			group = word
+		case word != "" && !strings.HasPrefix(word, "#"):
+			groups[group] = append(groups[group], word)
+		}
+	}
+	allowed := map[string]bool{}
+	var set func(name string, to bool)
+	set = func(name string, to bool) {
+		if allowed[name] = to; strings.HasPrefix(name, "@") {
+			for _, part := range groups[name] {
+				set(part, to)
+			}
+		}
+	}
+	set("@default", true)
+	for line := range strings.Lines(read(t, "systemd/log_capturer.service")) {
+		if filter, ok := strings.CutPrefix(strings.TrimSpace(line), "SystemCallFilter="); ok {
+			names, away := strings.CutPrefix(filter, "~")
+			for name := range strings.FieldsSeq(names) {
+				set(name, !away)
+			}
+		}
+	}
+	return allowed
+}
+
 // awaited closes seen when text was written to it, in one piece.
 type awaited struct {
 	text string
@@ -122,4 +160,63 @@ func (a *awaited) Write(p []byte) (int, error) {
 		a.once.Do(func() { close(a.seen) })
 	}
 	return len(p), nil
+}
+
+// The agent and its journalctl are traced while they capture files and a journal, with the
+// privilege that the unit leaves them: they need no system call that the unit refuses.
+func TestTheUnitLetsTheAgentWork(t *testing.T) {
+	j, dir := harness.NewJournal(t), t.TempDir()
+	write(t, filepath.Join(dir, "app.log"), "a line\n")
+	j.Send(t, "MESSAGE", "an entry")
+	config := filepath.Join(dir, "log_capturer.yaml")
+	write(t, config, "data_dir: "+dir+"/data\nserver: {listen: '127.0.0.1:0'}\ncontainer_monitor: {enabled: false}\ncanary: {enabled: false}\n"+
+		"file_monitor: {include: ["+dir+"/*.log]}\njournal_monitor: {enabled: true, since: start, directory: "+j.Dir()+"}\n"+
+		"sinks: {out: {type: local_file, path: '"+dir+"/data/{kind}'}}\n")
+	trace := filepath.Join(dir, "trace")
+	for _, name := range []string{"strace", "setpriv"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Fatalf("%s is not installed: apt-get install strace util-linux", name)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "strace", "-f", "-I", "4", "-qq", "-o", trace,
+		"setpriv", "--bounding-set=-all,+dac_read_search", "--no-new-privs", harness.Agent(t), "run", "--config", config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // strace keeps signals to itself, so they go to all
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	log := filepath.Join(dir, "log")
+	stderr, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Cancel() //nolint:errcheck // it has ended, if all is well
+	harness.Eventually(t, time.Minute, "a line and an entry", func() (bool, string) {
+		file, _ := os.Stat(filepath.Join(dir, "data/file"))
+		journal, _ := os.Stat(filepath.Join(dir, "data/journal"))
+		return file != nil && journal != nil, read(t, log)
+	})
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, read(t, log))
+	}
+	allowed := allowedCalls(t)
+	_, calls, ok := strings.Cut(read(t, trace), "execve(\""+harness.Agent(t)) // what is before is setpriv's
+	if !ok || !strings.Contains(calls, "journalctl") {
+		t.Error("the trace has not the agent and its journalctl")
+	}
+	for line := range strings.Lines(calls) {
+		call, _, ok := strings.Cut(line[strings.IndexByte(line, ' ')+1:], "(")
+		if call = strings.TrimSpace(call); !ok || strings.HasPrefix(call, "<") || strings.HasPrefix(call, "+") || strings.HasPrefix(call, "-") {
+			continue
+		}
+		if !allowed[call] {
+			allowed[call] = true // told once
+			t.Errorf("the unit refuses %s", line)
+		}
+	}
 }

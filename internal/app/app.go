@@ -54,7 +54,8 @@ type agent struct {
 	quit      context.Context
 	quitting  context.CancelFunc
 	// chooseFiles is file_monitor's Reconfigure; nil when it is off.
-	chooseFiles func(discover.FileConfig) <-chan struct{}
+	chooseFiles func(discover.FileConfig, *discover.Shapes) <-chan struct{}
+	shapes      *discover.Shapes // of the files; changed as cfg is
 	reloads     reloads
 
 	board      *health.Board

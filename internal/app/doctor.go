@@ -34,7 +34,7 @@ func Doctor(ctx context.Context, cfg Config, info BuildInfo, opts DoctorOptions)
 		return doctor.Report{}, fmt.Errorf("ask for the host's name: %w", err)
 	}
 	host := doctor.Host{
-		Config: opts.Config, Hostname: hostname, Containers: cfg.ContainerMonitor, Files: cfg.FileMonitor,
+		Config: opts.Config, Hostname: hostname, Containers: cfg.ContainerMonitor, Files: cfg.FileMonitor, Journal: cfg.JournalMonitor,
 		DataDir: cfg.DataDir, Listen: []string{cfg.Server.Listen}, SpoolMax: int64(cfg.Dispatcher.Spool.MaxBytes),
 		Sample: opts.Sample, Glob: opts.Glob,
 	}

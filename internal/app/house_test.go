@@ -118,7 +118,7 @@ var allowed = map[string][]string{
 	"position":          {"record", "ledger"},
 	"replay":            {"position", "record"},
 	"join":              {"multiline", "replay"},
-	"source":            {"multiline", "record", "position"},
+	"source":            {"multiline", "record", "position", "shape"},
 	"tail":              {"archive", "ledger", "record", "position", "source"},
 	"source/jsonfile":   {"join", "ledger", "replay", "record", "position", "source", "tail"},
 	"shape":             {"charset", "format/cri", "format/syslog", "format/timestamp", "multiline", "record", "units"},
@@ -150,7 +150,7 @@ var allowed = map[string][]string{
 	"format/syslog":     {"format/timestamp"},
 	"charset":           nil,
 	"archive":           nil,
-	"doctor":            {"discover", "docker", "source", "task", "units", "sink/httpsink"},
+	"doctor":            {"discover", "docker", "source", "source/journal", "task", "units", "sink/httpsink"},
 }
 
 func TestPackagesImportOnlyTheLayersBelow(t *testing.T) {

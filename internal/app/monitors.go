@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -11,7 +12,6 @@ import (
 	"github.com/logcapturer/log_capturer/internal/health"
 	"github.com/logcapturer/log_capturer/internal/pool"
 	"github.com/logcapturer/log_capturer/internal/record"
-	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/sink/localfile"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/source/dockerapi"
@@ -69,7 +69,7 @@ func (a *agent) buildContainers(hostname string) error {
 	}
 	p := a.newPool("containers", found.Forget, map[source.Mode]source.Opener{
 		source.File: &jsonfile.Opener{
-			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: &tail.Archives{Dir: a.cfg.DataDir},
+			Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: files, Early: early, Keeper: keeper.Keeper, Archives: a.archives(log),
 		},
 		source.Stream: api,
 	})
@@ -148,15 +148,15 @@ func (a *agent) catchEarly(found *discover.Containers, stats *jsonfile.Stats) *t
 func (a *agent) buildFiles(hostname string) error {
 	cfg := a.fileConfig()
 	log := a.log.With("monitor", "files")
-	found := discover.NewFiles(cfg, hostname, log)
-	stats := &file.Stats{}
-	shapes, err := shapesOf(cfg)
-	if err != nil {
+	var err error
+	if a.shapes, err = cfg.Shapes(nil); err != nil {
 		return err
 	}
+	found := discover.NewFiles(cfg, a.shapes, hostname, log)
+	stats := &file.Stats{}
 	keeper := a.newKeeper(fileMonitor, cfg.Held.MaxBytes, func() {})
 	opener := &file.Opener{
-		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Shapes: shapes, Archives: &tail.Archives{Dir: a.cfg.DataDir}, Keeper: keeper.Keeper,
+		Pool: a.arena, MaxLine: int(cfg.MaxLine), Stats: stats, Archives: a.archives(log), Keeper: keeper.Keeper,
 	}
 	opener.Restore(a.store.All())
 	a.chooseFiles = found.Reconfigure
@@ -182,7 +182,7 @@ func (a *agent) buildFiles(hostname string) error {
 			cfg := a.fileConfig()
 			keeper.SetMaxBytes(int64(cfg.Held.MaxBytes))
 			p.SetMaxOpen(cfg.MaxOpen)
-			_ = found.Reconfigure(cfg)
+			_ = found.Reconfigure(cfg, a.shapes)
 		},
 		close: p.Close,
 	})
@@ -199,31 +199,18 @@ func (a *agent) buildFiles(hostname string) error {
 	return nil
 }
 
-// shapesOf returns how the text of each file becomes entries.
-func shapesOf(c discover.FileConfig) (func(path string) *shape.Shape, error) {
-	plain, err := c.Compile(c.MaxLine)
-	if err != nil {
-		return nil, fmt.Errorf("file_monitor: %w", err)
-	}
-	rules := make([]*shape.Shape, len(c.Rules))
-	for i, r := range c.Rules {
-		if rules[i], err = r.Compile(c.MaxLine); err != nil {
-			return nil, fmt.Errorf("file_monitor.rules[%d]: %w", i, err)
-		}
-	}
-	return func(path string) *shape.Shape {
-		if n := c.Rule(path); n >= 0 {
-			return rules[n]
-		}
-		return plain
-	}, nil
-}
-
 // fileConfig is file_monitor, without what the agent writes itself.
 func (a *agent) fileConfig() discover.FileConfig {
 	cfg := a.cfg.FileMonitor
 	cfg.Exclude = append(cfg.Exclude[:len(cfg.Exclude):len(cfg.Exclude)], ownFiles(a.cfg)...)
 	return cfg
+}
+
+// archives says how generations are read that were compressed meanwhile.
+func (a *agent) archives(log *slog.Logger) *tail.Archives {
+	return &tail.Archives{Dir: a.cfg.DataDir, Refused: func(err error) {
+		log.Warn("a log that was compressed while it was not read cannot be read, or not to its end; what it had is lost", "error", err)
+	}}
 }
 
 // unreadable says which logs cannot be read, if any.

@@ -39,8 +39,7 @@ func fixed() []string {
 		"data_dir", "server", "log.format", "watch_config",
 		"container_monitor.enabled", "container_monitor.docker_host", "container_monitor.max_line",
 		"container_monitor.poll_interval", "container_monitor.streams.rotation_interval",
-		"file_monitor.enabled", "file_monitor.max_line", "file_monitor.rules",
-		"file_monitor.encoding", "file_monitor.format", "file_monitor.timestamp", "file_monitor.multiline", "file_monitor.partial",
+		"file_monitor.enabled", "file_monitor.max_line",
 		"journal_monitor",
 	}
 }
@@ -86,6 +85,10 @@ func (a *agent) tryReload() ([]string, error) {
 	if len(changed) == 0 {
 		return []string{}, nil
 	}
+	shapes, err := next.FileMonitor.Shapes(a.shapes)
+	if err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
 	delivery := func() error {
 		c, err := a.plan(changed, next)
 		if err != nil {
@@ -104,12 +107,12 @@ func (a *agent) tryReload() ([]string, error) {
 	}
 	if err != nil {
 		if a.chooseFiles != nil {
-			_ = a.chooseFiles(a.fileConfig()) // as before
+			_ = a.chooseFiles(a.fileConfig(), a.shapes) // as before
 		}
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	a.office.SetCaps(capsOf(next))
-	a.cfg = next
+	a.cfg, a.shapes = next, shapes
 	a.level.Set(levelOf(next.Log))
 	a.arena.SetLimit(int64(next.Dispatcher.Memory))
 	a.canary.SetSinks(sinkNames(next.Sinks))
@@ -133,7 +136,7 @@ func (a *agent) shield(next Config) {
 	cfg := a.cfg.FileMonitor
 	cfg.Exclude = slices.Concat(cfg.Exclude, ownFiles(a.cfg), ownFiles(next))
 	select {
-	case <-a.chooseFiles(cfg):
+	case <-a.chooseFiles(cfg, a.shapes):
 	case <-time.After(shieldWait):
 		a.log.Warn("looking for log files takes long; what a new sink writes may be captured for a moment")
 	case <-a.quit.Done():

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,6 +84,69 @@ dispatcher: {batch: {linger: 1ms}}`,
 		}
 	}
 	t.Logf("%d reloads, %d lines", reloads, len(want))
+}
+
+// Files are written all the time while it changes how their text becomes entries: each line
+// is in one entry, once.
+func TestFilesAreShapedAnewUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	const base = `sinks: {out: {type: local_file, path: "{data_dir}/out/a.{stream}", format: raw}}
+`
+	versions := []string{
+		base + `file_monitor: {include: ["DIR/*.log"]}`,
+		base + `file_monitor: {include: ["DIR/*.log"], multiline: {start: "[05]$"}}`,
+		base + `file_monitor: {include: ["DIR/*.log"], rules: [{include: ["DIR/*.log"], format: cri}]}`,
+		base + `file_monitor: {include: ["DIR/*.log"], encoding: latin1, timestamp: {format: rfc3339}, max_open: 1}`,
+		base + `file_monitor: {include: ["DIR/*.log"], format: syslog, partial: 1s, max_open: 2}`,
+	}
+	a := startWith(t, dir, versions[0])
+	eventually(t, "the agent", func() bool { return a.get("/ready") != "" })
+	numbers := func() (got []int) {
+		for _, word := range a.in("out/*") {
+			if n, err := strconv.Atoi(word); err == nil {
+				got = append(got, n)
+			}
+		}
+		return got
+	}
+	wrote, files := 0, []string{filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log"), filepath.Join(dir, "c.log")}
+	for reloads := range 30 {
+		for _, path := range files {
+			text := ""
+			for range 20 {
+				text += fmt.Sprintf("%s stdout F %d\n", time.Now().Format(time.RFC3339Nano), wrote)
+				wrote++
+			}
+			appendTo(t, path, text)
+		}
+		a.configure(versions[reloads%len(versions)])
+		if got := a.reload(); !strings.Contains(got, `"changed":`) {
+			t.Fatalf("reload %d: %s", reloads, got)
+		}
+		before := len(numbers())
+		eventually(t, "more lines", func() bool { return len(numbers()) > before || before == wrote })
+	}
+	eventually(t, "all lines", func() bool { return len(numbers()) >= wrote })
+	entries := 0
+	for _, found := range regexp.MustCompile(`logs_processed_total\{source="[^"]*[abc].log"\} (\d+)`).FindAllStringSubmatch(a.get("/metrics"), -1) {
+		n, err := strconv.Atoi(found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries += n
+	}
+	if entries == 0 || entries > wrote*9/10 {
+		t.Errorf("%d lines were %d entries; those of a fifth should have been joined", wrote, entries)
+	}
+	a.stop()
+	got := numbers()
+	slices.Sort(got)
+	if len(got) != wrote || got[0] != 0 || got[wrote-1] != wrote-1 || len(slices.Compact(got)) != wrote {
+		t.Errorf("%d lines came of %d, or not each once", len(got), wrote)
+	}
+	if cri := len(a.in("out/a.stdout")); cri == 0 || cri == len(a.in("out/*")) {
+		t.Errorf("%d lines were taken for CRI's", cri)
+	}
 }
 
 // A file that is wrong, or that changes what only a start can change, changes nothing, and

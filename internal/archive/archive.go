@@ -5,7 +5,8 @@
 // away, since neither format can be entered in the middle. Its first bytes have the same
 // fingerprint as those of the file it was made from, which is how the two are matched.
 //
-// Which format it is, its first bytes tell, not its name. Nobody's disk or memory is at an
+// Which format it is, its first bytes tell, not its name. One that holds an archive again is
+// refused: that is no log. Nobody's disk or memory is at an
 // archive's mercy: the content's size, its ratio to the archive's, and the window that a
 // zstd frame may ask for are bounded (Limits). A damaged or truncated archive gives out what
 // is readable before the damage, and then an *Error that says where it is. One that is
@@ -17,6 +18,7 @@ package archive
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +58,8 @@ var (
 	ErrDamaged = errors.New("it is damaged")
 	// ErrBomb: it holds more than the limits allow.
 	ErrBomb = errors.New("it holds more than is allowed")
+	// ErrNested: what it holds is an archive again (gzip, zstd, tar), and no log.
+	ErrNested = errors.New("it holds another archive, and no log")
 	// ErrNotRegular: it is no file (a FIFO, a device, a directory).
 	ErrNotRegular = errors.New("not a regular file")
 )
@@ -126,7 +130,7 @@ func New(from io.Reader, path string, limits Limits) (*Reader, error) {
 		return nil, r.fail(err)
 	}
 	switch {
-	case len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b:
+	case isGzip(magic):
 		r.gzip, err = gzip.NewReader(buffered)
 	case isZstd(magic):
 		r.zstd, err = zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -142,8 +146,26 @@ func New(from io.Reader, path string, limits Limits) (*Reader, error) {
 	if r.from = r.gzip; r.zstd != nil {
 		r.from = r.zstd
 	}
+	if _ = r.peek(tarMagicEnd); nested(r.head) { // an error comes again when it is read
+		r.err = r.fail(ErrNested)
+		return nil, r.err
+	}
 	return r, nil
 }
+
+// tarMagic stands before tarMagicEnd in a tar.
+const (
+	tarMagic    = "ustar"
+	tarMagicEnd = 262
+)
+
+// nested tells whether a content that begins so is an archive.
+func nested(head []byte) bool {
+	return isGzip(head) || len(head) >= 4 && isZstd(head[:4]) ||
+		len(head) >= tarMagicEnd && string(head[tarMagicEnd-len(tarMagic):tarMagicEnd]) == tarMagic && bytes.IndexByte(head, 0) >= 0
+}
+
+func isGzip(m []byte) bool { return len(m) >= 2 && m[0] == 0x1f && m[1] == 0x8b }
 
 // isZstd tells whether a zstd frame begins so, be it one that holds nothing.
 func isZstd(m []byte) bool {
@@ -210,7 +232,7 @@ func (r *Reader) fail(err error) error {
 		err = ErrTruncated
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		err = fmt.Errorf("%w: %w", ErrBomb, err)
-	case errors.Is(err, ErrBomb), errors.Is(err, ErrTruncated), errors.Is(err, ErrFormat), errors.As(err, &system):
+	case errors.Is(err, ErrBomb), errors.Is(err, ErrTruncated), errors.Is(err, ErrFormat), errors.Is(err, ErrNested), errors.As(err, &system):
 	case r.read.err != nil:
 		err = r.read.err
 	default:
@@ -242,20 +264,25 @@ func (r *Reader) Fingerprint(size int) (sum uint64, n int, err error) {
 	if r.offset != int64(len(r.head)) || r.at > 0 {
 		return 0, 0, fmt.Errorf("fingerprint of archive %s: it was read already; open it anew", r.path)
 	}
-	for len(r.head) < size {
-		more := make([]byte, size-len(r.head))
-		var got int
-		got, err = r.decompress(more)
-		r.head = append(r.head, more[:got]...)
-		if err != nil {
-			break
-		}
-	}
-	if errors.Is(err, io.EOF) {
+	if err = r.peek(size); errors.Is(err, io.EOF) {
 		err = nil
 	}
 	n = min(size, len(r.head))
 	return xxhash.Sum64(r.head[:n]), n, err
+}
+
+// peek has the content's first size bytes in head, if there are as many; before the first
+// Read.
+func (r *Reader) peek(size int) error {
+	for len(r.head) < size {
+		more := make([]byte, size-len(r.head))
+		got, err := r.decompress(more)
+		r.head = append(r.head, more[:got]...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close gives the memory back, and closes what Open opened.

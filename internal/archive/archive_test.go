@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -311,5 +312,30 @@ func BenchmarkRead(b *testing.B) {
 				r.Close()
 			}
 		})
+	}
+}
+
+// An archive within an archive is refused before anything of it is given out.
+func TestAnArchiveWithinAnArchiveIsRefused(t *testing.T) {
+	var tarred bytes.Buffer
+	w := tar.NewWriter(&tarred)
+	err := w.WriteHeader(&tar.Header{Name: "a.log", Size: 5, Mode: 0o600})
+	if err == nil {
+		_, err = w.Write([]byte("text\n"))
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for kind, compress := range kinds {
+		for inner, raw := range map[string][]byte{"tar": tarred.Bytes(), "gzip": gzipped(t, lines(1000)), "zstd": zstandard(t, lines(1000))} {
+			if r, err := New(bytes.NewReader(compress(t, raw)), "a.log.1.gz", Limits{}); !errors.Is(err, ErrNested) || r != nil {
+				t.Errorf("%s in %s: %v", inner, kind, err)
+			}
+		}
+		for name, text := range map[string]string{"a word": strings.Repeat("ustar ", 100), "nothing": "", "little": "\x1f"} {
+			if got, err := io.ReadAll(reader(t, compress(t, []byte(text)), Limits{})); err != nil || string(got) != text {
+				t.Errorf("%s in %s: %q, %v", name, kind, got, err)
+			}
+		}
 	}
 }

@@ -49,7 +49,8 @@ type Files struct {
 
 	mu       sync.Mutex
 	config   FileConfig
-	next     *FileConfig      // to be adopted by the next look
+	shapes   *Shapes
+	next     *wanted          // to be adopted by the next look
 	taken    []chan struct{}  // closed when it was, and told
 	known    map[string]*file // by path
 	overflow int
@@ -60,44 +61,58 @@ type Files struct {
 	looked  bool // what appears from now on is new; Run's alone
 }
 
+// wanted is which files are captured, and how their text becomes entries.
+type wanted struct {
+	config FileConfig
+	shapes *Shapes
+}
+
 // file is a path that is or was a log file.
 type file struct {
 	target  source.Target
 	missing time.Time // since when the path is not there; zero = it is
 }
 
-// NewFiles returns a Discoverer that has not begun. hostname becomes the label host.
-func NewFiles(config FileConfig, hostname string, log *slog.Logger) *Files {
+// NewFiles returns a Discoverer that has not begun. shapes are those of config, nil to take
+// every line for an entry; hostname becomes the label host.
+func NewFiles(config FileConfig, shapes *Shapes, hostname string, log *slog.Logger) *Files {
 	return &Files{
-		config: config, host: hostname, log: log,
+		config: config, shapes: shapes, host: hostname, log: log,
 		hint: make(chan struct{}, 1), known: map[string]*file{}, owners: map[inode]string{},
 	}
 }
 
-// Reconfigure has the files chosen as config says, from the next look on, which it asks
-// for. The channel is closed when that look was applied. What was found and is left out
-// now keeps its position.
-func (f *Files) Reconfigure(config FileConfig) <-chan struct{} {
+// Reconfigure has the files chosen as config says, and their text become entries as its
+// shapes do, from the next look on, which it asks for. The channel is closed when that look
+// was applied. What was found and is left out now keeps its position.
+func (f *Files) Reconfigure(config FileConfig, shapes *Shapes) <-chan struct{} {
 	taken := make(chan struct{})
 	f.mu.Lock()
-	f.next = &config
+	f.next = &wanted{config, shapes}
 	f.taken = append(f.taken, taken)
 	f.mu.Unlock()
 	f.Hint()
 	return taken
 }
 
-// adopt makes the next configuration that of the moment, if there is one. fresh tells of a
-// path whether the one of before did not name it.
+// adopt makes the next configuration that of the moment, if there is one, also for the files
+// that are known. fresh tells of a path whether the one of before did not name it.
 func (f *Files) adopt() (config FileConfig, taken []chan struct{}, fresh func(path string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was := f.config
-	if taken, f.taken = f.taken, nil; f.next == nil || reflect.DeepEqual(*f.next, was) {
+	if taken, f.taken = f.taken, nil; f.next == nil || reflect.DeepEqual(f.next.config, was) {
 		f.next = nil
 		return was, taken, nil
 	}
-	f.config, f.next = *f.next, nil
+	f.config, f.shapes, f.next = f.next.config, f.next.shapes, nil
+	maps.DeleteFunc(f.known, func(path string, _ *file) bool { return !f.config.names(path) })
+	for path, k := range f.known {
+		k.target.Shape = f.shapes.of(path)
+		if was.shapeOf(path).Format != f.config.shapeOf(path).Format {
+			k.target.Source = f.newSource(path) // with other labels, perhaps
+		}
+	}
 	return f.config, taken, func(path string) bool { return !was.names(path) }
 }
 
@@ -181,10 +196,7 @@ func (f *Files) look(ctx context.Context, first bool) (changed bool, taken []cha
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.overflow = 0
-	if fresh != nil {
-		changed = true
-		maps.DeleteFunc(f.known, func(path string, _ *file) bool { return !config.names(path) })
-	}
+	changed = fresh != nil
 	// Paths that are known come first: of two names of one file the earlier stays.
 	for _, path := range f.ordered(found) {
 		node := found[path]
@@ -241,6 +253,15 @@ func (f *Files) ordered(found map[string]inode) []string {
 }
 
 func (f *Files) newFile(path string, first bool, now time.Time) *file {
+	k := &file{target: source.Target{Source: f.newSource(path), Mode: source.File, Reason: "a log file", Path: path, Shape: f.shapes.of(path)}}
+	if first { // what appears later is new, so all of it is wanted
+		k.target.Since = f.config.Since.Time(now)
+	}
+	return k
+}
+
+// newSource returns what a file's entries are told by.
+func (f *Files) newSource(path string) *record.Source {
 	s := &record.Source{ID: "file:" + path, Kind: "file", Name: path, CanWait: true}
 	labels := record.Labels{{Name: "job", Value: "files"}, {Name: "host", Value: f.host}, {Name: "filename", Value: path}}
 	s.Streams[record.OutputNone] = record.NewStream(labels, nil)
@@ -254,11 +275,7 @@ func (f *Files) newFile(path string, first bool, now time.Time) *file {
 			s.Streams[o] = record.NewStream(own, metadata)
 		}
 	}
-	k := &file{target: source.Target{Source: s, Mode: source.File, Reason: "a log file", Path: path}}
-	if first { // what appears later is new, so all of it is wanted
-		k.target.Since = f.config.Since.Time(now)
-	}
-	return k
+	return s
 }
 
 // podLabels are those of a container of Kubernetes, if its log's path tells which.

@@ -59,7 +59,7 @@ func TestFilesByGlobs(t *testing.T) {
 	must(t, os.Link(app, filepath.Join(dir, "hard.log")))
 	d := NewFiles(FileConfig{
 		Include: []string{dir + "/**/*.log*", dir + "/top.log"}, Exclude: []string{"**/*.gz", dir + "/secret.*"}, Since: SinceNow(),
-	}, "host1", quiet())
+	}, nil, "host1", quiet())
 	r := receive(t, d)
 	set := r.until(t, "the set", func(s map[string]source.Target) bool { return len(s) > 0 })
 	if got := fmt.Sprint(names(set)); got != "[app.log linked.log top.log]" {
@@ -82,7 +82,7 @@ func TestFilesByGlobs(t *testing.T) {
 func TestAFileThatDisappearsIsGoneUntilForgotten(t *testing.T) {
 	dir := t.TempDir()
 	one, two := write(t, filepath.Join(dir, "one.log")), write(t, filepath.Join(dir, "two.log"))
-	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, "h", quiet())
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, nil, "h", quiet())
 	r := receive(t, d)
 	first := r.until(t, "both", func(s map[string]source.Target) bool { return len(s) == 2 })
 	must(t, os.Remove(one))
@@ -104,7 +104,7 @@ func TestAFileThatDisappearsIsGoneUntilForgotten(t *testing.T) {
 func TestARotatedFileKeepsItsOneTarget(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, filepath.Join(dir, "app.log"))
-	d := NewFiles(FileConfig{Include: []string{dir + "/app.log*"}}, "h", quiet())
+	d := NewFiles(FileConfig{Include: []string{dir + "/app.log*"}}, nil, "h", quiet())
 	r := receive(t, d)
 	first := r.has(t, path)
 	must(t, os.Rename(path, path+".1"))
@@ -134,7 +134,7 @@ func stat(t *testing.T, path string) os.FileInfo {
 func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
 	dir := t.TempDir()
 	config := FileConfig{Include: []string{dir + "//a*.log"}, Since: SinceNow()}
-	f := NewFiles(config, "host1", quiet())
+	f := NewFiles(config, nil, "host1", quiet())
 	touch := func(name string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
@@ -146,7 +146,7 @@ func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
 	f.look(t.Context(), true)
 	touch("a2.log")
 	config.Include = append(config.Include, dir+"/b*.log")
-	f.Reconfigure(config)
+	f.Reconfigure(config, nil)
 	f.look(t.Context(), false)
 	for name, history := range map[string]bool{"a1.log": false, "a2.log": true, "b1.log": false} {
 		k := f.known[filepath.Join(dir, name)]
@@ -155,7 +155,7 @@ func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
 		}
 	}
 	before := f.known[filepath.Join(dir, "a1.log")]
-	f.Reconfigure(config)
+	f.Reconfigure(config, nil)
 	if changed, taken := f.look(t.Context(), false); changed || len(taken) != 1 || f.known[filepath.Join(dir, "a1.log")] != before {
 		t.Error("the same configuration again changes something")
 	}
@@ -165,7 +165,7 @@ func TestANewFileIsNewAlsoAfterAReload(t *testing.T) {
 func TestAFileIsNewToTheNextRun(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.log"))
-	f := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Since: SinceNow()}, "host1", quiet())
+	f := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Since: SinceNow()}, nil, "host1", quiet())
 	t.Run("first", func(t *testing.T) {
 		receive(t, f).until(t, "one file", func(s map[string]source.Target) bool { return len(s) == 1 })
 	})
@@ -186,7 +186,7 @@ func TestTheNumberOfFilesIsBounded(t *testing.T) {
 	for i := range maxFiles + 3 {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i, ".log")), nil, 0o600))
 	}
-	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, "h", quiet())
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}}, nil, "h", quiet())
 	r := receive(t, d)
 	set := r.until(t, "the set", func(s map[string]source.Target) bool { return len(s) > 0 })
 	if len(set) != maxFiles || d.Overflow() != 3 {
@@ -202,7 +202,7 @@ func TestWhatIsLeftOutIsToldOnce(t *testing.T) {
 	must(t, os.Symlink(write(t, filepath.Join(dir, "in.txt")), filepath.Join(dir, "in.log")))
 	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling.log")))
 	var out bytes.Buffer
-	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Roots: []string{dir}}, "h", slog.New(slog.NewTextHandler(&out, nil)))
+	d := NewFiles(FileConfig{Include: []string{dir + "/*.log"}, Roots: []string{dir}}, nil, "h", slog.New(slog.NewTextHandler(&out, nil)))
 	for range 3 {
 		d.look(t.Context(), true)
 	}
@@ -225,7 +225,7 @@ func TestWhatIsLeftOutIsToldOnce(t *testing.T) {
 
 func TestTheContainersOfPodsAreNamed(t *testing.T) {
 	c := FileConfig{Config: shape.DefaultConfig(), Rules: []FileRule{{Include: []string{"/var/log/pods/**"}, Config: shape.Config{Format: shape.CRI}}}}
-	d := NewFiles(c, "h", quiet())
+	d := NewFiles(c, nil, "h", quiet())
 	path := "/var/log/pods/shop_cart-1_0a/web/0.log"
 	s := d.newFile(path, true, time.Now()).target.Source
 	for o, want := range map[record.Output]string{
@@ -238,5 +238,43 @@ func TestTheContainersOfPodsAreNamed(t *testing.T) {
 	}
 	if s := d.newFile("/var/log/syslog", true, time.Now()).target.Source; s.Streams[record.Stdout] != nil {
 		t.Error("a plain file has outputs")
+	}
+}
+
+// A reload of how text becomes entries tells each file that it is for, and no other, and the
+// labels follow.
+func TestFilesAreShapedAnew(t *testing.T) {
+	dir := t.TempDir()
+	app, pod := write(t, filepath.Join(dir, "app.log")), write(t, filepath.Join(dir, "shop_cart-1_0a", "web", "0.log"))
+	config := DefaultFileConfig()
+	config.Include = []string{dir + "/**/*.log"}
+	shapes, err := config.Shapes(nil)
+	must(t, err)
+	d := NewFiles(config, shapes, "h", quiet())
+	r := receive(t, d)
+	was := r.until(t, "both", func(s map[string]source.Target) bool { return len(s) == 2 })
+	if was[app].Shape == nil || was[app].Shape != was[pod].Shape {
+		t.Error("files that are shaped alike have not the same shape")
+	}
+	config.Rules = []FileRule{{Include: []string{"**/web/*"}, Config: shape.DefaultConfig()}}
+	config.Rules[0].Format = shape.CRI
+	shapes, err = config.Shapes(shapes)
+	must(t, err)
+	d.Reconfigure(config, shapes)
+	is := r.until(t, "another shape", func(s map[string]source.Target) bool { return s[pod].Shape != was[pod].Shape })
+	if is[app].Shape != was[app].Shape || is[app].Source != was[app].Source {
+		t.Error("a file that is shaped as before has another shape or source")
+	}
+	if s := is[pod].Source; s.ID != was[pod].Source.ID || s.Streams[record.Stdout] == nil {
+		t.Errorf("the pod's log has the source %+v", s)
+	}
+	config.Rules = slices.Clone(config.Rules)
+	config.Rules[0].Timestamp.Zone = "UTC"
+	again, err := config.Shapes(shapes)
+	must(t, err)
+	d.Reconfigure(config, again)
+	last := r.until(t, "yet another shape", func(s map[string]source.Target) bool { return s[pod].Shape != is[pod].Shape })
+	if last[pod].Source != is[pod].Source {
+		t.Error("the labels are as before, and the source is another one")
 	}
 }

@@ -30,6 +30,7 @@ type Host struct {
 	Hostname   string
 	Containers discover.ContainerConfig
 	Files      discover.FileConfig // what the agent writes itself is excluded
+	Journal    discover.JournalConfig
 	DataDir    string
 	// Listen are the addresses that the agent listens on.
 	Listen []string
@@ -60,6 +61,7 @@ func Examine(ctx context.Context, h Host) Report {
 	scope := task.NewRoot(ctx, "doctor", slog.New(slog.DiscardHandler))
 	containers := begin(scope, 0, func(ctx context.Context) engineResult { return h.engine(ctx) })
 	files := begin(scope, fileTime, h.files)
+	journal := begin(scope, reachTime, h.journal)
 	var sinks []part[Finding]
 	for _, s := range h.Sinks {
 		sinks = append(sinks, begin(scope, reachTime, s.Check))
@@ -83,6 +85,11 @@ func Examine(ctx context.Context, h Host) Report {
 	} else {
 		report.Checks = append(report.Checks, looked.checks...)
 		total.add(looked.need)
+	}
+	if f, err := journal.wait(); err != nil {
+		report.add(sectionJournal, "entries", fail(err.Error(), "the file system of the journal hangs; mend its mount"))
+	} else {
+		report.add(sectionJournal, "entries", f)
 	}
 	for i, p := range sinks {
 		f, err := p.wait()

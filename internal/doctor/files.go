@@ -44,7 +44,7 @@ func (h Host) files(ctx context.Context) (r fileResult) {
 		r.add("files", ok("not captured, file_monitor.enabled is false"))
 		return r
 	}
-	found := discover.NewFiles(h.Files, h.Hostname, slog.New(slog.DiscardHandler))
+	found := discover.NewFiles(h.Files, nil, h.Hostname, slog.New(slog.DiscardHandler))
 	once, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var targets []source.Target

@@ -27,15 +27,16 @@ func TestMain(m *testing.M) {
 }
 
 // place is what a child is told of a host.
-type place struct{ DockerHost, DataDir, Logs string }
+type place struct{ DockerHost, DataDir, Logs, Journal string }
 
 func (p place) host() Host {
 	h := Host{
 		Hostname: "test", Containers: discover.DefaultContainerConfig(), Files: discover.DefaultFileConfig(),
-		DataDir: p.DataDir, SpoolMax: 1 << 20, Sample: 200 * time.Millisecond,
+		Journal: discover.DefaultJournalConfig(), DataDir: p.DataDir, SpoolMax: 1 << 20, Sample: 200 * time.Millisecond,
 	}
 	h.Containers.DockerHost, h.Containers.Enabled = p.DockerHost, p.DockerHost != ""
 	h.Files.Include, h.Files.Enabled = []string{p.Logs}, p.Logs != ""
+	h.Journal.Directory, h.Journal.Enabled = p.Journal, p.Journal != ""
 	return h
 }
 

@@ -51,12 +51,13 @@ type Check struct {
 
 // The sections, in the order in which they are shown.
 const (
-	sectionConfig = "Configuration"
-	sectionEngine = "Docker engine"
-	sectionFiles  = "Log files"
-	sectionSinks  = "Sinks"
-	sectionAgent  = "The agent"
-	sectionLimits = "Limits"
+	sectionConfig  = "Configuration"
+	sectionEngine  = "Docker engine"
+	sectionFiles   = "Log files"
+	sectionJournal = "systemd's journal"
+	sectionSinks   = "Sinks"
+	sectionAgent   = "The agent"
+	sectionLimits  = "Limits"
 )
 
 // Rotation is how the engine bounds a container's log.

@@ -40,7 +40,7 @@ func WriteTable(out io.Writer, r Report, opts TableOptions) error {
 	t.section(sectionConfig, r.Checks)
 	t.section(sectionEngine, r.Checks)
 	t.containers(r)
-	for _, section := range []string{sectionFiles, sectionSinks, sectionAgent, sectionLimits} {
+	for _, section := range []string{sectionFiles, sectionJournal, sectionSinks, sectionAgent, sectionLimits} {
 		t.section(section, r.Checks)
 	}
 	t.verdict(r)

@@ -204,7 +204,7 @@ type tailing interface {
 func (j *job) update(t source.Target) {
 	j.mu.Lock()
 	old := j.target
-	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && old.Multiline == t.Multiline && sameContainer(old.Container, t.Container)
+	same := old.Source == t.Source && old.Gone == t.Gone && old.Mode == t.Mode && old.Path == t.Path && old.Multiline == t.Multiline && old.Shape == t.Shape && sameContainer(old.Container, t.Container)
 	j.target, j.changed = t, j.changed || !same
 	j.back = !t.Gone && j.done.Load()
 	j.noteExit(t.Container)

@@ -11,11 +11,22 @@ import (
 	"github.com/logcapturer/log_capturer/internal/source"
 )
 
+// within returns a context for a turn of the job's, which ends with the worker's and with the
+// job. That of a file ends with the pool's too, whose the workers are; and AfterFunc would
+// leave something in it, which 10,000 idle files would keep.
+func (j *job) within(worker context.Context) (ctx context.Context, end func()) {
+	if j.byFile {
+		return j.ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(worker)
+	stop := context.AfterFunc(j.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // turn reads a job for a while.
 func (j *job) turn(ctx context.Context) again {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(j.ctx, cancel)() //nolint:contextcheck // either of the two ends it
+	ctx, end := j.within(ctx)
+	defer end()
 	if j.p.readers.Context().Err() != nil {
 		return again{} // the pool ends; it may run again, and the job with it
 	}

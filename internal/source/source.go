@@ -9,6 +9,7 @@ import (
 	"github.com/logcapturer/log_capturer/internal/multiline"
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 )
 
 // ErrIdle is returned by a Reader that has nothing to read now and is woken by its
@@ -43,9 +44,10 @@ type Target struct {
 	Container *Container
 	// Since bounds the history that is read of a source first seen; zero = from the start.
 	Since time.Time
-	// Multiline tells which lines are one entry; nil = each is one. Of log files package shape
-	// knows it.
+	// Multiline tells which lines of a container are one entry; nil = each is one.
 	Multiline *multiline.Matcher
+	// Shape tells how the text of a log file becomes entries; nil = each line is one.
+	Shape *shape.Shape
 	// LossMarkers asks for an entry in the event stream where lines were lost.
 	LossMarkers bool
 	// Gone tells that the container or file was removed: what is held is read to its

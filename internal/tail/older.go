@@ -26,6 +26,9 @@ type Archives struct {
 	Dir string
 	// Limits bound what one may hold.
 	Limits archive.Limits
+	// Refused, if set, is told of one that cannot be read, or not to its end; it must not call
+	// the Log.
+	Refused func(err error)
 }
 
 // sibling is a file beside a log that may be one of its generations.
@@ -244,20 +247,27 @@ func (l *Log) begins(s sibling, pos *position.FilePos) bool {
 func (l *Log) unpack(s sibling) *File {
 	r, err := archive.Open(s.path, l.opt.Archives.Limits)
 	if err != nil {
-		l.damaged++
+		l.refuse(err)
 		return nil
 	}
 	defer func() { _ = r.Close() }() // nothing was written to it
 	f, err := unnamed(l.opt.Archives.Dir, s.id, l.opt.Open)
 	if err != nil {
-		l.damaged++
+		l.refuse(err)
 		return nil
 	}
 	f.written = s.written
 	if _, err := io.Copy(f, r); err != nil {
-		l.damaged++
+		l.refuse(err)
 	}
 	return f
+}
+
+func (l *Log) refuse(err error) {
+	l.damaged++
+	if tell := l.opt.Archives.Refused; tell != nil {
+		tell(err)
+	}
 }
 
 // unnamed returns a new file in dir that has no name.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,9 +35,19 @@ type Watcher struct {
 	armed map[int32][]arming    // several where logs have one file
 }
 
+// arming outlives its file, which may be closed, and is then not kept.
 type arming struct {
-	file *File
+	file weak.Pointer[File]
 	fn   func()
+}
+
+// of tells whether it is f's.
+func (a arming) of(f *File) bool { return a.file.Value() == f }
+
+// closed tells whether its file is.
+func (a arming) closed() bool {
+	f := a.file.Value()
+	return f == nil || f.closed()
 }
 
 type dirWatch struct {
@@ -169,8 +180,8 @@ func (w *Watcher) Arm(f *File, fn func()) error {
 	if err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(w.armed[wd], func(a arming) bool { return a.file == f || a.file.closed() })
-	w.armed[wd] = append(others, arming{f, fn})
+	others := slices.DeleteFunc(w.armed[wd], func(a arming) bool { return a.of(f) || a.closed() })
+	w.armed[wd] = append(others, arming{weak.Make(f), fn})
 	return nil
 }
 

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/logcapturer/log_capturer/internal/ledger"
 	"github.com/logcapturer/log_capturer/internal/task"
@@ -323,6 +325,35 @@ func TestAnEarlyThatRestsHoldsWhatHasNoName(t *testing.T) {
 		})
 		f.close()
 	}
+}
+
+// A file that was closed is hinted still, and takes no memory: there may be thousands.
+func TestAHintKeepsNoFile(t *testing.T) {
+	w, path := watch(t), filepath.Join(t.TempDir(), "a.log")
+	put(t, path, "1\n")
+	var wrote atomic.Int64
+	arm := func() weak.Pointer[File] {
+		f, err := openFile(path, false, &ledger.Account{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		if err := w.Arm(f, func() { wrote.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(f)
+	}
+	f := arm()
+	eventually(t, "the file to be collected", func() bool {
+		runtime.GC()
+		return f.Value() == nil
+	})
+	put(t, path, "2\n")
+	eventually(t, "the hint", func() bool { return wrote.Load() == 1 })
+	arm()
+	arm() // that of before is closed, and another one's is not added to it
+	put(t, path, "3\n")
+	eventually(t, "the hint", func() bool { return wrote.Load() == 2 })
 }
 
 func TestHintsOfManyWritesComeTogetherAndNoneIsMissing(t *testing.T) {

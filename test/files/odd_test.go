@@ -1,6 +1,7 @@
 package files
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"io"
@@ -88,6 +89,73 @@ func closed(c io.Closer, err error) error {
 		err = closeErr
 	}
 	return err
+}
+
+// An archive within an archive, made in the place of a log while the agent is down, is told in
+// one line and counted; nothing of it is taken for lines, and what is before it and after it
+// comes.
+func TestAnArchiveWithinAnArchive(t *testing.T) {
+	gz := func(w io.Writer, text []byte) error {
+		z := gzip.NewWriter(w)
+		_, err := z.Write(text)
+		return closed(z, err)
+	}
+	for name, pack := range map[string]func(w io.Writer, text []byte) error{
+		"app.log.1.zst": func(w io.Writer, text []byte) error { // of a gzip
+			z, err := zstd.NewWriter(w)
+			if err != nil {
+				return err
+			}
+			return closed(z, gz(z, text))
+		},
+		"app.log.1.gz": func(w io.Writer, text []byte) error { // of a tar
+			var tarred bytes.Buffer
+			a := tar.NewWriter(&tarred)
+			err := a.WriteHeader(&tar.Header{Name: "app.log.1", Size: int64(len(text)), Mode: 0o600})
+			if err == nil {
+				_, err = a.Write(text)
+			}
+			if err = closed(a, err); err != nil {
+				return err
+			}
+			return gz(w, tarred.Bytes())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, harness.StartAgent)
+			h.write("app.log", 100)
+			h.arrived()
+			h.agent.Stop(t)
+			h.write("app.log", 100)
+			text, err := os.ReadFile(h.path("app.log"))
+			h.must(err)
+			older, err := os.Create(h.path("app.log.2.gz"))
+			h.must(err)
+			h.must(closed(older, gz(older, text)))
+			nested, err := os.Create(h.path(name))
+			h.must(err)
+			h.must(closed(nested, pack(nested, []byte(strings.Repeat("a line of an archive\n", 100)))))
+			h.must(os.Chtimes(h.path(name), time.Now(), time.Now().Add(time.Second))) // it came after the other
+			h.must(os.Remove(h.path("app.log")))
+			h.write("app.log", 100)
+			h.agent.Start(t)
+			if repeated := h.arrived(); repeated > 0 {
+				t.Errorf("%d lines are repeated", repeated)
+			}
+			ledger := harness.NewLedger()
+			ledger.Expect(id, 1, h.wrote)
+			if report := h.tally.Check(ledger); report.Foreign.N > 0 {
+				t.Errorf("%d entries are none of the log's: %+v", report.Foreign.N, report.Foreign)
+			}
+			if n := h.lost("damaged"); n != 1 {
+				t.Errorf("%v archives are counted", n)
+			}
+			if n := strings.Count(h.agent.Log(), "it holds another archive"); n != 1 {
+				t.Errorf("it is told %d times:\n%s", n, h.agent.Log())
+			}
+		})
+	}
 }
 
 // A line of a gigabyte is cut, marked and counted, and never in memory.

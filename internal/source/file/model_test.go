@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 
 	"github.com/logcapturer/log_capturer/internal/position"
 	"github.com/logcapturer/log_capturer/internal/record"
+	"github.com/logcapturer/log_capturer/internal/shape"
 	"github.com/logcapturer/log_capturer/internal/source"
 	"github.com/logcapturer/log_capturer/internal/tail"
+	"github.com/logcapturer/log_capturer/internal/units"
 )
 
 // machine is a log in a real directory, what is done to it, and the agent that reads it.
@@ -31,10 +34,24 @@ type machine struct {
 	pending bool // a line was begun
 	days    int
 	known   bool // the agent has read of the file
+	shapes  []*shape.Shape
 }
 
 func newMachine(t *testing.T, rt *rapid.T) *machine {
 	m := &machine{host: newHost(t), rt: rt, clock: time.Now(), dated: rapid.Bool().Draw(rt, "by date")}
+	for _, change := range []func(*shape.Config){
+		func(*shape.Config) {},
+		func(c *shape.Config) { c.Multiline.Start = "[05]$" },
+		func(c *shape.Config) { c.Multiline.Continue, c.Multiline.Flush = "[1-3]$", units.Duration(time.Minute) },
+		func(c *shape.Config) { c.Encoding = "latin1" },
+		func(c *shape.Config) { c.Timestamp.Format, c.Timestamp.After = "unix", "line " },
+	} {
+		c := shape.DefaultConfig()
+		change(&c)
+		s, err := c.Compile(units.MiB)
+		m.must(err)
+		m.shapes = append(m.shapes, s)
+	}
 	m.host.opener.Archives = &tail.Archives{Dir: t.TempDir()}
 	m.host.opener.Now = func() time.Time { return m.clock }
 	m.write("a.log", "")
@@ -162,9 +179,21 @@ func (m *machine) Delete(rt *rapid.T) {
 		m.must(os.Chtimes(m.path("a.log"), m.clock, m.clock))
 		m.pending = false
 	}
+	m.become(m.shapes[0]) // or what is held would be lost, if the agent stops before the next file
 	m.Read(rt)
 	m.must(os.Remove(m.path("a.log")))
 	m.known = false
+}
+
+// Reshape reloads the configuration: lines become entries in another way.
+func (m *machine) Reshape(rt *rapid.T) {
+	m.become(rapid.SampledFrom(m.shapes).Draw(rt, "shape"))
+}
+
+func (m *machine) become(s *shape.Shape) {
+	if m.shape = s; m.r != nil {
+		m.r.Update(m.target("a.log"))
+	}
 }
 
 // Start starts the agent where the one before stopped.
@@ -208,7 +237,7 @@ func (m *machine) Read(rt *rapid.T) {
 			rt.Fatal(err)
 		}
 		for i := range b.Entries {
-			m.got = append(m.got, string(b.Line(i)))
+			m.got = append(m.got, strings.Split(string(b.Line(i)), "\n")...)
 		}
 		b.Done(record.Delivered)
 		m.cursor = m.r.Cursor()
@@ -249,6 +278,7 @@ func TestEachLineComesOnceWhateverIsDoneToTheLog(t *testing.T) {
 		if m.r == nil {
 			m.Start(rt)
 		}
+		m.become(m.shapes[0])
 		m.Read(rt)
 		m.Check(rt)
 		if len(m.got) != m.wrote {

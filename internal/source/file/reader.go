@@ -41,9 +41,6 @@ type Opener struct {
 	Stats   *Stats
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
-	// Shapes tells how the text of a file becomes entries; nil, or a nil answer: every line
-	// is one.
-	Shapes func(path string) *shape.Shape
 	// Archives, if set, lets generations be read that were compressed while the agent was
 	// down.
 	Archives *tail.Archives
@@ -75,7 +72,7 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 		log.Close()
 		return nil, err
 	}
-	r := &Reader{Tailer: tailer, opener: o, done: from.Done, shaper: shape.New(o.shape(t.Path))}
+	r := &Reader{Tailer: tailer, opener: o, target: t, done: from.Done, shaper: shape.New(o.shape(t))}
 	if !found {
 		r.Add(source.LostRotated, 1)
 	}
@@ -92,11 +89,9 @@ func (o *Opener) Open(_ context.Context, t source.Target, from position.Cursor) 
 	return r, nil
 }
 
-func (o *Opener) shape(path string) *shape.Shape {
-	if o.Shapes != nil {
-		if s := o.Shapes(path); s != nil {
-			return s
-		}
+func (o *Opener) shape(t source.Target) *shape.Shape {
+	if t.Shape != nil {
+		return t.Shape
 	}
 	return shape.Lines(o.MaxLine)
 }
@@ -126,8 +121,22 @@ type Reader struct {
 
 // Update implements source.Reader.
 func (r *Reader) Update(t source.Target) {
+	if t.Shape != r.target.Shape {
+		r.reshape(r.opener.shape(t))
+	}
 	r.target = t
 	r.SetGone(t.Gone)
+}
+
+// reshape has text become entries in another way from now on. All that a Shaper keeps is of
+// bytes that are not consumed yet, so these are looked at again, and none is left out.
+func (r *Reader) reshape(s *shape.Shape) {
+	clocks := r.shaper.Clocks
+	r.shaper = shape.New(s)
+	r.shaper.Clocks = clocks
+	r.told, r.begun = shape.Counts{}, 0
+	r.scanned, r.held, r.flush = 0, 0, 0
+	r.Resume()
 }
 
 // Close implements source.Reader.
@@ -270,6 +279,11 @@ func (r *Reader) begin(b *record.Batch, final bool) (ok bool, err error) {
 	}
 	mark := r.shaper.Begin(head)
 	r.begun = r.Begun()
+	unit := int64(r.shaper.Encoding().Unit())
+	if odd := r.Offset() % unit; odd != 0 { // it was read in another encoding, up to the middle of a newline
+		r.Consume(unit - odd)
+		return false, nil
+	}
 	if mark == 0 || r.Offset() > 0 {
 		return true, nil
 	}

@@ -24,6 +24,7 @@ type host struct {
 	t      *testing.T
 	dir    string
 	opener *Opener
+	shape  *shape.Shape // of the targets
 
 	dates int    // of rotations
 	last  string // file that was rotated away
@@ -55,7 +56,7 @@ func (h *host) rename(from, to string) { h.t.Helper(); h.must(os.Rename(h.path(f
 func (h *host) target(name string) source.Target {
 	src := &record.Source{ID: "file:" + h.path(name), Kind: "file", Name: h.path(name), CanWait: true}
 	src.Streams[record.OutputNone] = record.NewStream(record.Labels{{Name: "filename", Value: h.path(name)}}, nil)
-	return source.Target{Source: src, Mode: source.File, Path: h.path(name)}
+	return source.Target{Source: src, Mode: source.File, Path: h.path(name), Shape: h.shape}
 }
 
 func (h *host) open(name string, from position.Cursor) *Reader {

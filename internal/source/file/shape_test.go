@@ -24,7 +24,7 @@ func shaped(t *testing.T, change func(*shape.Config)) (h *host, pass func(time.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.opener.Shapes = func(string) *shape.Shape { return s }
+	h.shape = s
 	return h, func(d time.Duration) { now = now.Add(d) }
 }
 
@@ -61,13 +61,13 @@ func TestAnEntryThatMayGoOnWaits(t *testing.T) {
 
 func TestAnEntryIsWholeAfterARestart(t *testing.T) {
 	h, _ := shaped(t, func(c *shape.Config) { c.Multiline.Start = "^[0-9]" })
-	shapes, now := h.opener.Shapes, h.opener.Now
+	now := h.opener.Now
 	h.write("a.log", "1\n a\n2\n b\n")
 	r := h.open("a.log", position.Cursor{})
 	h.expect(r, "1\n a")
 	c := r.Cursor()
 	r.Close()
-	h.opener = &Opener{Pool: h.opener.Pool, MaxLine: h.opener.MaxLine, Stats: h.opener.Stats, Shapes: shapes, Now: now}
+	h.opener = &Opener{Pool: h.opener.Pool, MaxLine: h.opener.MaxLine, Stats: h.opener.Stats, Now: now}
 	h.opener.Restore(map[string]position.Cursor{"file:" + h.path("a.log"): c})
 	r = h.open("a.log", c)
 	h.expect(r)
@@ -106,7 +106,7 @@ func TestTheEncodingIsThatOfTheFile(t *testing.T) {
 	h.write("a.log", "\xfeb\x00\r\x00\n\x00c\x00")
 	h.expect(r, "b")
 	r = h.restart(r, "a.log")
-	h.opener.Shapes = nil
+	h.shape = nil
 	h.write("a.log", "\n\x00")
 	h.expect(r, "c")
 }
@@ -163,7 +163,7 @@ func TestALongEntryIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.opener.Shapes = func(string) *shape.Shape { return s }
+	h.shape = s
 	var long strings.Builder
 	long.WriteString("1")
 	for i := range 30_000 {

@@ -23,11 +23,25 @@ type child struct {
 	held       *ledger.Holding
 }
 
-// startChild starts journalctl. It dies with the agent, however that ends.
-func startChild(ctx context.Context, command string, args []string, account *ledger.Account) (*child, error) {
+// find returns where journalctl is.
+func find(command string) (string, error) {
 	path, err := exec.LookPath(command)
 	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w; install systemd's journalctl, or set journal_monitor.journalctl to where it is", err)
+		return "", fmt.Errorf("read the journal: %w; install systemd's journalctl, or set journal_monitor.journalctl to where it is", err)
+	}
+	return path, nil
+}
+
+// environment is journalctl's: nothing of the agent's but PATH.
+func environment() []string {
+	return []string{"LC_ALL=C", "SYSTEMD_COLORS=0", "PATH=" + os.Getenv("PATH")}
+}
+
+// startChild starts journalctl. It dies with the agent, however that ends.
+func startChild(ctx context.Context, command string, args []string, account *ledger.Account) (*child, error) {
+	path, err := find(command)
+	if err != nil {
+		return nil, err
 	}
 	out, outEnd, err := os.Pipe()
 	if err != nil {
@@ -43,7 +57,7 @@ func startChild(ctx context.Context, command string, args []string, account *led
 	defer complaints.Close()
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // configured, and ended by close
 	cmd.Stdout, cmd.Stderr = outEnd, complaints
-	cmd.Env = []string{"LC_ALL=C", "SYSTEMD_COLORS=0", "PATH=" + os.Getenv("PATH")}
+	cmd.Env = environment()
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the journal: start %s: %w", path, err), out.Close(), unix.Close(ends[0]))
