@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	lokiReady = 60 * time.Second
+	lokiReady = 5 * time.Minute // one that was killed has its log to replay first
 	lokiStop  = 30 * time.Second
 )
 
