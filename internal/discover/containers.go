@@ -350,7 +350,7 @@ func (c *Containers) appeared(ctx context.Context, e docker.Event) (bool, error)
 		bounded, cancel := context.WithTimeout(ctx, createTimeout)
 		defer cancel()
 		changed, err := c.inspect(bounded, d, false)
-		if bounded.Err() != nil && ctx.Err() == nil {
+		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 			return false, nil // it is being started, and its start event asks again
 		}
 		return changed, err
