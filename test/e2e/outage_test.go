@@ -44,10 +44,10 @@ func TestALongOutageWithARestart(t *testing.T) {
 		}
 		return nil
 	})
-	arrive := func() {
+	arrive := func() { // between two tries are up to 30 s
 		t.Helper()
 		before := loki.lines()
-		harness.Eventually(t, 20*time.Second, "lines to arrive", func() (bool, string) {
+		harness.Eventually(t, time.Minute, "lines to arrive", func() (bool, string) {
 			n := loki.lines() - before
 			return n > 2000, fmt.Sprintf("%d more", n)
 		})
