@@ -214,6 +214,20 @@ func (w *world) balanced() {
 	})
 }
 
+// during returns how long a test is to last: what the environment says, or usual.
+func during(t *testing.T, variable string, usual time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return usual
+	}
+	lasts, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return lasts
+}
+
 // logFile is a log file that is rotated by renaming.
 type logFile struct {
 	path string

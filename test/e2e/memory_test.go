@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,13 +17,7 @@ import (
 // minutes, or LOG_CAPTURER_MEMORY_FOR.
 func TestSixtyFourMegabytesAreEnough(t *testing.T) {
 	const limit = 64 << 20
-	lasts := 2 * time.Minute
-	if text := os.Getenv("LOG_CAPTURER_MEMORY_FOR"); text != "" {
-		var err error
-		if lasts, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	lasts := during(t, "LOG_CAPTURER_MEMORY_FOR", 2*time.Minute)
 	w := newWorld(t, harness.Engine(t), harness.PrivateLoki(t, harness.LokiOptions{}))
 	dir, group := t.TempDir(), harness.NewCgroup(t, limit)
 	w.agent = harness.StartShippedAgent(t, w.config("stream", "", filepath.Join(dir, "*.log")), group.Enter()...)

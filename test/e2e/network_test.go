@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -20,13 +19,7 @@ import (
 // repeated was in an attempt that failed; nothing is left over. 45 seconds, or
 // LOG_CAPTURER_NETWORK_FOR.
 func TestTheNetworkBreaksInEveryWay(t *testing.T) {
-	lasts := 45 * time.Second
-	if text := os.Getenv("LOG_CAPTURER_NETWORK_FOR"); text != "" {
-		var err error
-		if lasts, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	lasts := during(t, "LOG_CAPTURER_NETWORK_FOR", 45*time.Second)
 	loki := newTaker(t)
 	proxy := harness.NewToxiproxy(t, loki.url)
 	w := newWorld(t, harness.Engine(t), harness.OpenLoki(proxy.URL))

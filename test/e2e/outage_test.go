@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,13 +16,7 @@ import (
 // R18: the sink is down for a long time, and the agent restarted meanwhile: no line is lost
 // or repeated, and each stream comes in order. 30 seconds, or LOG_CAPTURER_OUTAGE_FOR.
 func TestALongOutageWithARestart(t *testing.T) {
-	lasts := 30 * time.Second
-	if text := os.Getenv("LOG_CAPTURER_OUTAGE_FOR"); text != "" {
-		var err error
-		if lasts, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	lasts := during(t, "LOG_CAPTURER_OUTAGE_FOR", 30*time.Second)
 	loki := newTaker(t)
 	proxy := harness.NewToxiproxy(t, loki.url)
 	w := newWorld(t, harness.Engine(t), harness.OpenLoki(proxy.URL))
